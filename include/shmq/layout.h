@@ -203,7 +203,8 @@ struct shmq_process {
     uint64_t start_time;    /* clock ticks since boot, as /proc/PID/stat tells */
     uint64_t pid_namespace;
     uint64_t name[SHMQ_NAME_WORDS];
-    uint64_t reserved[7];
+    uint64_t cached;        /* its own process, for display: blocks32 | granules32 in its cache */
+    uint64_t reserved[6];
 };
 
 /* A queue. tail and head are hints, stored plainly by senders and receivers on lines of their own; a stale or lost

@@ -80,8 +80,9 @@ struct shmq_map {
 struct shmq_cache {
     uint32_t block[SHMQ_MAX_ORDERS][SHMQ_CACHE_SLOTS];
     uint8_t count[SHMQ_MAX_ORDERS];
-    uint32_t granules;      /* held in all orders together … */
-    uint32_t limit;         /* … and how many may be; 0: no cache at all */
+    uint32_t blocks;        /* held in all orders together … */
+    uint32_t granules;      /* … and how large they are … */
+    uint32_t limit;         /* … and may be; 0: no cache at all */
 };
 
 /* An identity that acts on a region: the process slot whose byte lock it holds. One thread at a time. A closer acts

@@ -85,6 +85,7 @@
     /* life of a process slot and of a region */                                             \
     X(P1, "write name, pid and start time")                                                  \
     X(P2, "the process slot becomes LIVE")                                                   \
+    X(P_CACHED, "show how much the cache holds")                                             \
     X(C1, "close: LIVE -> DEAD")                                                             \
     X(C3_FREE, "close: an unfinished allocation or free becomes FREE")                       \
     X(C3_BACK, "close: an unposted message becomes property")                                \

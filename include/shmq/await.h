@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Waiting for a queue to change: spin for a while, announce, look again, sleep one slice.
+ *
+ * Nothing is taken here and no private state is touched, so a caller may drop whatever lock protects its actor. The
+ * caller loops: try, await, try again. After it has stopped waiting it calls shmq_leave_*, whatever the reason.
+ */
+#ifndef SHMQ_AWAIT_H
+#define SHMQ_AWAIT_H
+
+#include "queue.h"
+#include "wait.h"
+
+#define SHMQ_SPIN_BURST 32u /* looks between two readings of the clock */
+
+/* Is there a reason to try to receive: a message, a requeued one, the end? Loads are seq_cst, see wait.h. */
+static inline bool shmq_news_for_receiver(const struct shmq_queue_ref *ref)
+{
+    struct shmq_place place;
+    uint64_t flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_READ);
+
+    return shmq_queue_find_head(ref, &place) != SHMQ_EMPTY || flags & SHMQ_QUEUE_SHUT || !(flags & SHMQ_QUEUE_OPEN)
+        || shmq_load_seq_cst(&ref->queue->requeued, SHMQ_READ) != shmq_load_seq_cst(&ref->queue->requeued_done, SHMQ_READ);
+}
+
+/* Is there a reason to try to send: room, the end? */
+static inline bool shmq_news_for_sender(const struct shmq_map *map, const struct shmq_queue_ref *ref)
+{
+    struct shmq_place place;
+
+    return shmq_queue_find_tail(map, ref, &place) != SHMQ_FULL;
+}
+
+static inline bool shmq_news(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver)
+{
+    return receiver ? shmq_news_for_receiver(ref) : shmq_news_for_sender(map, ref);
+}
+
+/* Watch the queue for `ns`. True: look again. */
+static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
+    uint64_t ns)
+{
+    uint64_t start = ns ? map->ops->now(map->ops->context) : 0;
+
+    do {
+        for (uint32_t i = 0; i < SHMQ_SPIN_BURST; i++) {
+            if (shmq_news(map, ref, receiver))
+                return true;
+            shmq_pause();
+        }
+    } while (ns && map->ops->now(map->ops->context) - start < ns);
+    return false;
+}
+
+/* Sleep one slice, or `ns` where that is shorter, unless there is news. OK: look again; TIMEOUT; INTERRUPTED. */
+static inline int shmq_await_sleep(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
+    uint64_t ns)
+{
+    struct shmq_wait_point point = receiver ? shmq_receivers(ref->queue) : shmq_senders(ref->queue);
+    uint32_t seq = shmq_wait_announce(point);
+
+    if (shmq_news(map, ref, receiver))
+        return SHMQ_OK;
+    return shmq_wait_sleep(map, point, seq, ns);
+}
+
+/* After a sleep, once the caller has had its try: see shmq_wait_leave. */
+static inline void shmq_await_leave(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver)
+{
+    struct shmq_wait_point point = receiver ? shmq_receivers(ref->queue) : shmq_senders(ref->queue);
+
+    shmq_wait_leave(point);
+    if (shmq_news(map, ref, receiver))
+        shmq_wake(map, point, 1);
+}
+
+#endif

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* Handing over: loan, send, receive, release, forward. Nothing here waits (await.h does) and nothing calls the system,
+ * but for the wake of a sleeper.
+ *
+ *     FREE --loan--> OWNED(me) --send--> QUEUED(q) --receive--> OWNED(me, q) --release--> OWNED(me) --> cache or FREE
+ *                                 ^                                  |
+ *                                 +------------- forward ------------+
+ */
+#ifndef SHMQ_CHANNEL_H
+#define SHMQ_CHANNEL_H
+
+#include "cache.h"
+#include "retire.h"
+
+/* A block that this process writes, or a message that it holds: which block, and its block word as last set. */
+struct shmq_hold {
+    uint32_t block;
+    uint64_t word;
+};
+
+/* What a sender says about a payload. */
+struct shmq_parcel {
+    uint64_t length;        /* bytes, and SHMQ_LENGTH_ENVELOPE where the envelope is filled in */
+    uint32_t label;
+};
+
+struct shmq_message {
+    struct shmq_hold hold;
+    struct shmq_queue_ref from;
+    uint64_t length;
+    uint32_t label;
+    uint32_t deliveries;    /* how often it was handed out before: 0 unless a receiver died holding it */
+    uint64_t position;      /* in the queue, since its base */
+    uint32_t sender_slot;   /* SHMQ_NO_OWNER where unknown */
+    uint32_t sender_epoch;
+    bool redelivered;
+};
+
+/* Get a block for `bytes` of payload, OWNED by this process; its content is undefined. OK, NO_BLOCKS, INVALID where
+ * no block is that large. Lock-free. */
+static inline int shmq_loan(struct shmq_actor *actor, uint64_t bytes, struct shmq_hold *loan)
+{
+    int result;
+
+    if (bytes > actor->map->geometry.data_size)
+        return SHMQ_INVALID;
+    result = shmq_block_alloc(actor, shmq_order_for(actor->map, bytes), &loan->block);
+    if (result == SHMQ_OK)
+        loan->word = shmq_load_acquire(&actor->map->block[loan->block].word, SHMQ_READ); /* my own */
+    return result;
+}
+
+/* Does the block still belong to this handle? STALE: it was sent, released or overwritten. */
+static inline int shmq_hold_check(const struct shmq_actor *actor, const struct shmq_hold *hold)
+{
+    return shmq_load_acquire(&actor->map->block[hold->block].word, SHMQ_READ) == hold->word ? SHMQ_OK : SHMQ_STALE;
+}
+
+/* Give a loan or a held message back. The store is the acknowledgement. OK or STALE. Lock-free. */
+static inline int shmq_release(struct shmq_actor *actor, struct shmq_hold *hold)
+{
+    uint32_t gen = shmq_block_gen(hold->word) + 1;
+    uint64_t mine = shmq_block_word(gen, shmq_block_order(hold->word), SHMQ_STATE_OWNED, 0, actor->slot);
+
+    if (shmq_hold_check(actor, hold) != SHMQ_OK)
+        return SHMQ_STALE;
+    shmq_store_release(&actor->map->block[hold->block].word, mine, SHMQ_ACK);
+    shmq_block_free_own(actor, hold->block, mine);
+    return SHMQ_OK;
+}
+
+/* Acknowledge a held work message and keep its block to write in: nobody is ever redelivered a half-modified message.
+ * OK or STALE. Wait-free. */
+static inline int shmq_edit(struct shmq_actor *actor, struct shmq_hold *hold)
+{
+    uint32_t gen = shmq_block_gen(hold->word) + 1;
+
+    if (shmq_hold_check(actor, hold) != SHMQ_OK)
+        return SHMQ_STALE;
+    hold->word = shmq_block_word(gen, shmq_block_order(hold->word), SHMQ_STATE_OWNED, 0, actor->slot);
+    shmq_store_release(&actor->map->block[hold->block].word, hold->word, SHMQ_ACK);
+    return SHMQ_OK;
+}
+
+/* After the post: is the queue still open? If not, the block comes back unless a receiver has it. */
+static inline int shmq_send_confirm(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *hold,
+    uint64_t queued, uint32_t from, struct shmq_place place)
+{
+    const struct shmq_map *map = actor->map;
+    uint64_t *word = &map->block[hold->block].word;
+    uint32_t gen = shmq_block_gen(queued), order = shmq_block_order(queued);
+    uint64_t flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_S3); /* races W1, QC1 and Q_SHUT: they look after */
+    int result = shmq_queue_admits(ref, flags);
+
+    if (result == SHMQ_OK) {
+        if (flags & SHMQ_QUEUE_SLEEP)
+            shmq_wake(map, shmq_receivers(ref->queue), 1);
+        return SHMQ_OK;
+    }
+    hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, from ? from : ref->qid + 1, actor->slot);
+    if (!shmq_cas_seq_cst(word, queued, hold->word, SHMQ_S3_BACK))
+        return SHMQ_OK; /* taken: it has arrived */
+    shmq_cas_seq_cst(place.slot, place.word, shmq_slot_empty(shmq_slot_lap(place.word) + 1), SHMQ_S3_CLEAR);
+    if (!from) {
+        hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, 0, actor->slot);
+        shmq_store_release(word, hold->word, SHMQ_S3_KEEP);
+    }
+    return result;
+}
+
+/* Queue the block: S1, S2, S3. `from` is the queue that a forwarded message is held from (qid + 1), or 0; `from_epoch`
+ * its epoch. On any result but OK the block is still the caller's and hold->word is up to date. */
+static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *hold,
+    uint32_t from, uint32_t from_epoch)
+{
+    struct shmq_block *block = &actor->map->block[hold->block];
+    uint32_t gen = (shmq_block_gen(hold->word) + 1) & 0xffffff, order = shmq_block_order(hold->word);
+    uint64_t queued = shmq_block_word(gen, order, SHMQ_STATE_QUEUED, ref->qid + 1, actor->slot);
+    struct shmq_place place;
+    int result;
+
+    shmq_store_release(&block->m[SHMQ_M_SENDER], shmq_from_word(gen, actor->slot, actor->epoch), SHMQ_S_SENDER);
+    shmq_store_release(&block->m[SHMQ_M_FROM], from ? shmq_from_word(gen, from, from_epoch) : 0, SHMQ_S_FROM);
+    shmq_store_release(&block->m[SHMQ_M_EPOCH], shmq_epoch_word(gen, ref->epoch), SHMQ_S_EPOCH);
+    shmq_store_release(&block->word, queued, SHMQ_S1); /* pairs with R1: the payload is complete */
+    result = shmq_queue_post(actor->map, ref, hold->block, gen, &place);
+    if (result == SHMQ_OK)
+        return shmq_send_confirm(actor, ref, hold, queued, from, place);
+    hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, from, actor->slot);
+    return shmq_cas_seq_cst(&block->word, queued, hold->word, SHMQ_S2_BACK) ? result : SHMQ_OK;
+}
+
+/* Hand a loan to a queue. OK: it is the receiver's. FULL, SHUT, CLOSED, STALE: nothing happened, the loan is still the
+ * caller's. Any number of senders at once. Lock-free. */
+static inline int shmq_send(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
+    const struct shmq_parcel *parcel)
+{
+    struct shmq_block *block = &actor->map->block[loan->block];
+
+    if (shmq_hold_check(actor, loan) != SHMQ_OK)
+        return SHMQ_STALE;
+    shmq_store_release(&block->length, parcel->length, SHMQ_S_LENGTH);
+    shmq_store_release(&block->label, parcel->label, SHMQ_S_LABEL);
+    return shmq_send_block(actor, ref, loan, 0, 0);
+}
+
+/* Hand a held message on, untouched. A death or a full queue gives it back to the queue it was held from [D9][M11].
+ * Results as for shmq_send; the message stays held on all but OK. */
+static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message)
+{
+    uint32_t from = message->from.qid + 1;
+
+    if (shmq_hold_check(actor, &message->hold) != SHMQ_OK)
+        return SHMQ_STALE;
+    if (message->from.qid == ref->qid && message->from.epoch != ref->epoch)
+        from = 0; /* its queue was deleted and the record is the target's now: nobody to give it back to */
+    return shmq_send_block(actor, ref, &message->hold, from, message->from.epoch);
+}
+
+/* Read what is known of a block just claimed. CORRUPT: its length cannot be. */
+static inline int shmq_message_read(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint32_t index,
+    uint64_t word, struct shmq_message *message)
+{
+    const struct shmq_map *map = actor->map;
+    const struct shmq_block *block = &map->block[index];
+    uint64_t label = shmq_load_acquire(&block->label, SHMQ_READ);
+    uint64_t sender = shmq_load_acquire(&block->m[SHMQ_M_SENDER], SHMQ_READ);
+
+    message->hold.block = index;
+    message->hold.word = word;
+    message->from = *ref;
+    message->length = shmq_load_acquire(&block->length, SHMQ_READ);
+    message->label = (uint32_t)label;
+    message->deliveries = (uint32_t)(label >> 32);
+    message->sender_slot
+        = shmq_tag(sender) == (shmq_block_gen(word) & 0xffff) ? shmq_from_queue(sender) : SHMQ_NO_OWNER;
+    message->sender_epoch = shmq_from_epoch(sender);
+    if (shmq_length_bytes(message->length) > 1ull << (map->geometry.granule_shift + shmq_block_order(word)))
+        return SHMQ_CORRUPT;
+    return SHMQ_OK;
+}
+
+/* A message that cannot be is dropped and counted. */
+static inline void shmq_message_drop(struct shmq_actor *actor, struct shmq_message *message)
+{
+    actor->corrupt++;
+    shmq_release(actor, &message->hold);
+}
+
+/* Take the oldest message of the ring. OK, EMPTY, CLOSED. */
+static inline int shmq_receive_queued(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+    struct shmq_message *message)
+{
+    struct shmq_taken taken;
+    int result;
+
+    while ((result = shmq_queue_take(actor, ref, &taken)) == SHMQ_OK) {
+        struct shmq_block *block = &actor->map->block[taken.block];
+
+        shmq_store_release(&block->m[SHMQ_M_POSITION],
+            shmq_hint_word(shmq_block_gen(taken.word), taken.position - ref->base), SHMQ_R2_SEQ);
+        if (shmq_load_seq_cst(&ref->queue->flags, SHMQ_R4) & SHMQ_QUEUE_SPACE) /* races a sender's W1 */
+            shmq_wake(actor->map, shmq_senders(ref->queue), 1);
+        result = shmq_message_read(actor, ref, taken.block, taken.word, message);
+        message->position = taken.position - ref->base;
+        message->redelivered = false;
+        if (result == SHMQ_OK)
+            break;
+        shmq_message_drop(actor, message);
+    }
+    return result;
+}
+
+/* Claim one requeued block for this process. OK; EMPTY: it is not to be had; CLOSED: the handle is outdated. */
+static inline int shmq_requeued_claim(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint32_t index,
+    uint64_t word, struct shmq_message *message)
+{
+    struct shmq_block *block = &actor->map->block[index];
+    uint64_t mine = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED, ref->qid + 1,
+        actor->slot);
+    uint64_t flags, position;
+    uint32_t epoch;
+    bool known = shmq_block_epoch(actor->map, index, word, ref->qid, &epoch);
+
+    flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_RQ1_EPOCH); /* after the block's words [H5] */
+    if (shmq_flags_epoch(flags) != ref->epoch)
+        return SHMQ_CLOSED;
+    if (!known || epoch != ref->epoch) {
+        shmq_requeue_drop_stale(actor, index, word);
+        return SHMQ_EMPTY;
+    }
+    if (!shmq_cas_acq_rel(&block->word, word, mine, SHMQ_RQ1)) /* pairs with C3_REQUEUE */
+        return SHMQ_EMPTY;
+    if (shmq_message_read(actor, ref, index, mine, message) != SHMQ_OK) {
+        shmq_message_drop(actor, message);
+        return SHMQ_EMPTY;
+    }
+    position = shmq_load_acquire(&block->m[SHMQ_M_POSITION], SHMQ_READ);
+    message->position = shmq_hint_position(position);
+    message->redelivered = true;
+    message->deliveries++;
+    shmq_store_release(&block->label, (uint64_t)message->deliveries << 32 | message->label, SHMQ_R_COUNT);
+    return SHMQ_OK;
+}
+
+/* Look for a message that a dead receiver left. Goes on where the last search stopped; only a full round of all
+ * blocks, begun after the count was read, proves that nothing is left [M2]. OK, EMPTY, CLOSED. */
+static inline int shmq_receive_requeued(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint64_t requeued,
+    uint64_t done, struct shmq_message *message)
+{
+    const struct shmq_map *map = actor->map;
+    uint32_t start = actor->requeue_scan;
+
+    for (int wrapped = 0; wrapped < 2; wrapped++) {
+        uint32_t block = wrapped ? 0 : start, end = wrapped ? start : map->geometry.granules;
+
+        for (; (block = shmq_scan_next(map, block)) < end; block++) {
+            uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with C3_REQUEUE */
+            int result;
+
+            if (shmq_block_state(word) != SHMQ_STATE_REQUEUE || shmq_block_queue(word) != ref->qid + 1
+                || !shmq_block_plausible(map, block, word))
+                continue;
+            result = shmq_requeued_claim(actor, ref, block, word, message);
+            if (result == SHMQ_EMPTY)
+                continue;
+            actor->requeue_scan = block + 1;
+            return result;
+        }
+    }
+    shmq_cas_seq_cst(&ref->queue->requeued_done, done, requeued, SHMQ_RQ3);
+    return SHMQ_EMPTY;
+}
+
+static inline int shmq_receive_any(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+    struct shmq_message *message)
+{
+    uint64_t requeued = shmq_load_seq_cst(&ref->queue->requeued, SHMQ_READ); /* pairs with C4_RQ */
+    uint64_t done = shmq_load_acquire(&ref->queue->requeued_done, SHMQ_READ);
+    int result = SHMQ_EMPTY;
+
+    if (__builtin_expect(requeued != done, 0))
+        result = shmq_receive_requeued(actor, ref, requeued, done, message);
+    return result == SHMQ_EMPTY ? shmq_receive_queued(actor, ref, message) : result;
+}
+
+/* Receive the oldest message: first what a dead receiver left, then the ring. OK: it is held until it is released.
+ * EMPTY; SHUT: shut down and nothing is left; CLOSED. Any number of receivers of a work queue at once. Lock-free. */
+static inline int shmq_receive(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message)
+{
+    int result = shmq_receive_any(actor, ref, message);
+    uint64_t flags;
+
+    if (result != SHMQ_EMPTY)
+        return result;
+    flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHUT */
+    if (shmq_flags_epoch(flags) != ref->epoch || !(flags & SHMQ_QUEUE_OPEN))
+        return SHMQ_CLOSED;
+    if (!(flags & SHMQ_QUEUE_SHUT))
+        return SHMQ_EMPTY;
+    result = shmq_receive_any(actor, ref, message); /* only an empty queue seen after SHUT is the end [M1] */
+    return result == SHMQ_EMPTY ? SHMQ_SHUT : result;
+}
+
+/* The payload of a block. */
+static inline unsigned char *shmq_payload(const struct shmq_map *map, uint32_t block)
+{
+    return map->data + shmq_block_offset(map, block);
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* shmq: messages between the processes of one machine, handed over in place.
+ *
+ * The public C API. Attach to a region (region.h), open a queue by name (names.h), loan a block, write the payload,
+ * send it; receive it in the other process, read it in place, release it (channel.h). What is promised when a process
+ * is killed, stopped or corrupt stands in docs/reliability.md.
+ *
+ *     struct shmq_region region;                         struct shmq_queue_ref frames;
+ *     shmq_region_open(&region, &options, &error);       shmq_queue_open(&region.self, &spec, true, &frames);
+ *
+ *     sender:   shmq_loan(self, bytes, &loan);  …write shmq_payload()…  shmq_send(self, &frames, &loan, &parcel);
+ *     receiver: shmq_receive(self, &frames, &message);  …read…  shmq_release(self, &message.hold);
+ *
+ * Threads: an actor serves one thread at a time. Results: enum shmq_result in map.h, texts by shmq_strerror.
+ */
+#ifndef SHMQ_H
+#define SHMQ_H
+
+#include "await.h"
+#include "channel.h"
+#include "region.h"
+
+/* What a result means, in a few words. */
+static inline const char *shmq_strerror(int result)
+{
+    switch (result) {
+    case SHMQ_OK: return "success";
+    case SHMQ_FULL: return "the queue is full";
+    case SHMQ_EMPTY: return "the queue is empty";
+    case SHMQ_TIMEOUT: return "timed out";
+    case SHMQ_INTERRUPTED: return "interrupted by a signal";
+    case SHMQ_CLOSED: return "the queue is closed or deleted";
+    case SHMQ_SHUT: return "the queue is shut down";
+    case SHMQ_NO_BLOCKS: return "no free block of that size";
+    case SHMQ_NO_QUEUES: return "every queue record is in use";
+    case SHMQ_NO_SPACE: return "no memory to reserve";
+    case SHMQ_NOT_FOUND: return "no such queue";
+    case SHMQ_IN_USE: return "the queue is claimed by another receiver";
+    case SHMQ_STALE: return "the block is no longer this handle's";
+    case SHMQ_CORRUPT: return "shared memory holds what no shmq process writes";
+    case SHMQ_INVALID: return "an argument is out of range";
+    case SHMQ_MISMATCH: return "the queue has the other kind of sharing";
+    default: return "unknown result";
+    }
+}
+
+#endif
