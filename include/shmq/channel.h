@@ -26,7 +26,8 @@ struct shmq_parcel {
 
 struct shmq_message {
     struct shmq_hold hold;
-    struct shmq_queue_ref from;
+    uint32_t qid;           /* the queue that it was received from … */
+    uint32_t epoch;         /* … in which incarnation */
     uint64_t length;
     uint32_t label;
     uint32_t deliveries;    /* how often it was handed out before: 0 unless a receiver died holding it */
@@ -148,13 +149,16 @@ static inline int shmq_send(struct shmq_actor *actor, const struct shmq_queue_re
  * Results as for shmq_send; the message stays held on all but OK. */
 static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message)
 {
-    uint32_t from = message->from.qid + 1;
+    uint32_t from = message->qid + 1;
 
     if (shmq_hold_check(actor, &message->hold) != SHMQ_OK)
         return SHMQ_STALE;
-    if (message->from.qid == ref->qid && message->from.epoch != ref->epoch)
-        from = 0; /* its queue was deleted and the record is the target's now: nobody to give it back to */
-    return shmq_send_block(actor, ref, &message->hold, from, message->from.epoch);
+    if (message->qid == ref->qid && message->epoch != ref->epoch) {
+        if ((int32_t)(message->epoch - ref->epoch) > 0) /* the target is an earlier incarnation: gone for certain */
+            return SHMQ_CLOSED;
+        from = 0; /* its own queue was deleted and the record is the target's now: nobody to give it back to */
+    }
+    return shmq_send_block(actor, ref, &message->hold, from, message->epoch);
 }
 
 /* Read what is known of a block just claimed. CORRUPT: its length cannot be. */
@@ -168,7 +172,8 @@ static inline int shmq_message_read(struct shmq_actor *actor, const struct shmq_
 
     message->hold.block = index;
     message->hold.word = word;
-    message->from = *ref;
+    message->qid = ref->qid;
+    message->epoch = ref->epoch;
     message->length = shmq_load_acquire(&block->length, SHMQ_READ);
     message->label = (uint32_t)label;
     message->deliveries = (uint32_t)(label >> 32);

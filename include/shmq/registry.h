@@ -41,6 +41,7 @@ static inline void shmq_process_enter(struct shmq_actor *actor, const char *name
     shmq_store_release(&process->pid, pid, SHMQ_P1);
     shmq_store_release(&process->start_time, start_time, SHMQ_P1);
     shmq_store_release(&process->pid_namespace, pid_namespace, SHMQ_P1);
+    shmq_store_release(&process->cached, 0, SHMQ_P_CACHED);
     shmq_store_release(&process->state, shmq_process_word(actor->epoch, SHMQ_PROCESS_LIVE), SHMQ_P2);
 }
 

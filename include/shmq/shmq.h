@@ -17,7 +17,9 @@
 #define SHMQ_H
 
 #include "await.h"
+#include "census.h"
 #include "channel.h"
+#include "envelope.h"
 #include "region.h"
 
 /* What a result means, in a few words. */

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+# make demo      the demonstration: a whole standard library from process to process, in place
+# make test      all that must hold: the C tests, the simulator, pytest
+# make bench     the figures, beside a cache-line probe and a hand-made ring of the same run
+# make lint      ruff, cython-lint, mypy and stubtest
+# make sanitize  the C tests under the address and undefined-behaviour sanitizers
+# make clean     remove all that was built, and the virtual environment
+#
+# Each sets itself up: a virtual environment in .venv, what it needs from PyPI, the compiled core.
+
+PYTHON ?= python3
+CC ?= cc
+JOBS ?= $(shell nproc)
+SCHEDULES ?= 200000
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+HEADERS := $(wildcard include/shmq/*.h)
+EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd)
+
+.PHONY: demo test py-test c-test sim bench lint sanitize clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+demo: $(VENV)/with-demo $(VENV)/built
+	$(BIN)/python -m shmq demo
+
+test: c-test sim py-test
+
+py-test: $(VENV)/with-test $(VENV)/built
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/with-test $(VENV)/built
+	$(BIN)/python bench/bench_python.py --json build/bench-python.json
+	$(BIN)/python bench/costs.py --json build/bench-costs.json
+	$(BIN)/python -m pytest bench --benchmark-enable
+
+lint: $(VENV)/with-lint $(VENV)/built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint shmq
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy.stubtest shmq
+
+# ---- Python -----------------------------------------------------------------------------------------------
+
+$(VENV)/made:
+	$(PYTHON) -m venv $(VENV) || { echo "Debian and Ubuntu: apt install python3-venv python3-dev" >&2; exit 1; }
+	$(PIP) "setuptools>=77" "Cython>=3.1,<4" "numpy>=2"
+	touch $@
+
+# A stamp for each extra of pyproject.toml.
+$(VENV)/with-%: pyproject.toml | $(VENV)/made $(VENV)/built
+	$(PIP) --no-build-isolation -e ".[demo,$*]"
+	touch $@
+
+$(VENV)/built: $(EXTENSION_SOURCES) | $(VENV)/made
+	$(BIN)/python setup.py -q build_ext --inplace -j $(JOBS)
+	touch $@
+
+# ---- C ----------------------------------------------------------------------------------------------------
+
+C_FLAGS := -std=gnu11 -Wall -Wextra -Werror -Iinclude -Itests/c -pthread
+OPTIMISED := -O2 -g
+SANITIZED := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+C_HEADERS := $(HEADERS) $(wildcard tests/c/*.h)
+
+# Each test_*.c is a program. The simulator's programs share its parts and reach the headers through its hooks.
+TESTS := $(notdir $(basename $(wildcard tests/c/test_*.c)))
+SIM_PROGRAMS := $(notdir $(basename $(wildcard $(addprefix tests/c/,sim_random.c sim_exhaustive.c directed.c mutants.c model_*.c))))
+SIM_PARTS := $(filter-out $(SIM_PROGRAMS),$(notdir $(basename $(wildcard tests/c/sim*.c))))
+
+build/c build/sanitized:
+	mkdir -p $@
+
+build/c/test_%: tests/c/test_%.c $(C_HEADERS) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
+
+build/sanitized/test_%: tests/c/test_%.c $(C_HEADERS) | build/sanitized
+	$(CC) $(C_FLAGS) $(SANITIZED) -o $@ $<
+
+build/c/%.o: tests/c/%.c $(C_HEADERS) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -DSHMQ_SIMULATOR -c -o $@ $<
+
+$(addprefix build/c/,$(SIM_PROGRAMS)): build/c/%: build/c/%.o $(patsubst %,build/c/%.o,$(SIM_PARTS))
+	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $^
+
+c-test: $(addprefix build/c/,$(TESTS))
+	@set -e; for program in $^; do echo $$program; $$program; done
+
+sim: $(addprefix build/c/,$(SIM_PROGRAMS))
+	@set -e; for program in $(filter-out %/sim_random,$^); do echo $$program; $$program; done
+	@echo build/c/sim_random; for part in $$(seq 0 $$(($(JOBS) - 1))); do echo $$part; done | xargs -P $(JOBS) -I{} \
+	    sh -c 'build/c/sim_random $$(({} * $(SCHEDULES) / $(JOBS) + 1)) $$(($(SCHEDULES) / $(JOBS)))'
+
+sanitize: $(addprefix build/sanitized/,$(TESTS))
+	@set -e; for program in $^; do echo $$program; $$program; done
+
+clean:
+	rm -rf build $(VENV) shmq/_*.c shmq/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	find . -name __pycache__ -prune -exec rm -rf {} +

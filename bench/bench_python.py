@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The figures that Python sees, each beside a cache-line probe and a hand-made spin ring of the same run.
+
+    python bench/bench_python.py [--runs 5] [--only TEXT] [--json FILE]
+
+Two processes, each pinned to a core of its own; default settings and public names only; payloads that differ and are
+checked; garbage collection as it comes. Every figure is the median of all its runs, and the figures take turns, so
+that whatever the machine does meets them all. A run's round trip is its median one, its rate the whole run's.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import loops
+from futex import Words, ping_futex, pong_futex
+from pair import End, Pair
+from report import Line, report
+from spin_ring import SpinRing
+
+from shmq import Receiver, Sender, _core
+
+MIB = 1 << 20
+ROUNDS, COUNT, SLEEPING_ROUNDS = 100_000, 400_000, 2000
+
+Take = Callable[[Pair], float]
+Medians = dict[str, float]
+
+
+# ---- how each kind is taken ---------------------------------------------------------------------------------
+
+
+def round_trip(ping: Callable[..., Any], pong: Callable[..., Any], nbytes: int) -> Take:
+    """Microseconds."""
+    return lambda pair: median(pair.run(ping, pong, nbytes, ROUNDS)[0]) / 1e3
+
+
+def one_way(feed: Callable[..., Any], eat: Callable[..., Any]) -> Take:
+    """Million messages of 8 bytes a second."""
+    return lambda pair: (COUNT - 1) / pair.run(feed, eat, 8, COUNT)[1] * 1e3
+
+
+def filled(nbytes: int, count: int) -> Take:
+    """Gigabytes a second."""
+    return lambda pair: nbytes * (count - 1) / pair.run(loops.feed_filled, loops.eat_filled, nbytes, count)[1]
+
+
+def in_rings(end: End, loop: Callable[..., Any], nbytes: int, number: int, slots: int, names: list[str]) -> Any:
+    """Run a loop of the spin ring on the rings of these names."""
+    rings = [SpinRing(nbytes, slots, name) for name in names]
+    try:
+        return loop(end, nbytes, number, *rings)
+    finally:
+        for ring in rings:
+            ring.close()
+
+
+def ping_ring(end: End, *arguments: Any) -> Any:
+    return in_rings(end, loops.ping_ring, *arguments)
+
+
+def pong_ring(end: End, *arguments: Any) -> Any:
+    return in_rings(end, loops.pong_ring, *arguments)
+
+
+def feed_ring(end: End, *arguments: Any) -> Any:
+    return in_rings(end, loops.feed_ring, *arguments)
+
+
+def eat_ring(end: End, *arguments: Any) -> Any:
+    return in_rings(end, loops.eat_ring, *arguments)
+
+
+def with_rings(rings: int, here: Any, there: Any, nbytes: int, number: int, slots: int) -> Callable[[Pair], Any]:
+    """Make the rings, run both sides on them, remove the rings."""
+
+    def take(pair: Pair) -> Any:
+        made = [SpinRing(nbytes, slots) for _ in range(rings)]
+        try:
+            return pair.run(here, there, nbytes, number, slots, [ring.name for ring in made])
+        finally:
+            for ring in made:
+                ring.close()
+
+    return take
+
+
+def ring_round_trip(nbytes: int, slots: int) -> Take:
+    take = with_rings(2, ping_ring, pong_ring, nbytes, ROUNDS, slots)
+    return lambda pair: median(take(pair)[0]) / 1e3
+
+
+def ring_one_way(nbytes: int, slots: int) -> Take:
+    take = with_rings(1, feed_ring, eat_ring, nbytes, COUNT, slots)
+    return lambda pair: (COUNT - 1) / take(pair)[1] * 1e3
+
+
+def asleep(pair: Pair) -> float:
+    """A round trip between receivers that never spin."""
+    arguments = (8, SLEEPING_ROUNDS, ("asleep", 0.0))
+    return median(pair.run(loops.ping_in_place, loops.pong_in_place, *arguments)[0]) / 1e3
+
+
+def futex(pair: Pair) -> float:
+    words = Words()
+    try:
+        return median(pair.run(ping_futex, pong_futex, words.name, SLEEPING_ROUNDS)[0]) / 1e3
+    finally:
+        words.close()
+
+
+# ---- the table ----------------------------------------------------------------------------------------------
+
+
+class Figure(NamedTuple):
+    """What is taken, and what it has to reach, given the medians of all."""
+
+    name: str
+    unit: str
+    take: Take
+    sign: str = ""
+    bound: Callable[[Medians], float] = lambda medians: 0.0
+
+
+PROBE = "bare cache line, round trip"
+RING, RING_ONE_WAY = "spin ring, round trip, 8 B", "spin ring, one way"
+IN_PLACE = "round trip, in place, 8 B"
+FUTEX = "bare futex, round trip"
+
+FIGURES = [
+    Figure(PROBE, "µs", lambda pair: _core.cache_line_probe() / 1e3),
+    Figure(RING, "µs", ring_round_trip(8, 64)),
+    Figure("spin ring, round trip, 16 MiB", "µs", ring_round_trip(16 * MIB, 2)),
+    Figure(
+        "round trip, bytes, 8 B",
+        "µs",
+        round_trip(loops.ping_bytes, loops.pong_bytes, 8),
+        "≤",
+        lambda medians: min(0.48, medians[RING]),
+    ),
+    Figure(IN_PLACE, "µs", round_trip(loops.ping_in_place, loops.pong_in_place, 8), "≤", lambda _: 0.60),
+    Figure(
+        "round trip, in place with `with`, 8 B",
+        "µs",
+        round_trip(loops.ping_with, loops.pong_with, 8),
+        "≤",
+        lambda _: 0.75,
+    ),
+    Figure(
+        "round trip, through .array, 8 B", "µs", round_trip(loops.ping_array, loops.pong_array, 8), "≤", lambda _: 1.0
+    ),
+    Figure(
+        "round trip, in place, 16 MiB",
+        "µs",
+        round_trip(loops.ping_in_place, loops.pong_in_place, 16 * MIB),
+        "≤",
+        lambda medians: 1.15 * medians[IN_PLACE],
+    ),
+    Figure(RING_ONE_WAY, "M/s", ring_one_way(8, 1024)),
+    Figure(
+        "one way, in place",
+        "M/s",
+        one_way(loops.feed_in_place, loops.eat_in_place),
+        "≥",
+        lambda medians: max(6.5, medians[RING_ONE_WAY]),
+    ),
+    Figure(
+        "one way, bytes",
+        "M/s",
+        one_way(loops.feed_bytes, loops.eat_bytes),
+        "≥",
+        lambda medians: max(7, medians[RING_ONE_WAY]),
+    ),
+    Figure("one way, bytes, receiver slower", "M/s", one_way(loops.feed_bytes, loops.eat_slowly)),
+    Figure("memcpy, 1 MiB", "GB/s", lambda pair: loops.memcpy_rate(MIB, 2000)),
+    Figure("memcpy, 16 MiB", "GB/s", lambda pair: loops.memcpy_rate(16 * MIB, 100)),
+    Figure("whole payload, 1 MiB", "GB/s", filled(MIB, 2000), "≥", lambda medians: 0.85 * medians["memcpy, 1 MiB"]),
+    Figure(
+        "whole payload, 16 MiB", "GB/s", filled(16 * MIB, 100), "≥", lambda medians: 0.70 * medians["memcpy, 16 MiB"]
+    ),
+    Figure(FUTEX, "µs", futex),
+    Figure(
+        "round trip, both asleep, 8 B",
+        "µs",
+        asleep,
+        "≤",
+        lambda medians: 1.2 * medians[FUTEX],
+    ),
+]
+if hasattr(Sender, "send_many") and hasattr(Receiver, "receive_many"):
+    FIGURES.append(
+        Figure("one way, many at once", "M/s", one_way(loops.feed_many, loops.eat_many), "≥", lambda _: 10.0)
+    )
+
+
+def take(figures: list[Figure], runs: int) -> list[Line]:
+    """Take every figure `runs` times, by turns."""
+    values: dict[str, list[float]] = {figure.name: [] for figure in figures}
+    with Pair() as pair:
+        for _ in range(runs):
+            for figure in figures:
+                values[figure.name].append(figure.take(pair))
+    medians = {name: median(taken) for name, taken in values.items()}
+    return [
+        Line(
+            figure.name,
+            figure.unit,
+            values[figure.name],
+            figure.sign,
+            figure.bound(medians),
+            medians[figure.name] / medians[PROBE] if figure.unit == "µs" else 0.0,
+        )
+        for figure in figures
+    ]
+
+
+def main() -> None:
+    """Take, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="how often each figure is taken (default: 5)")
+    parser.add_argument(
+        "--only", default="", help="only the figures with this in their name, and what they are compared to"
+    )
+    parser.add_argument("--json", type=Path, help="where to save the figures")
+    options = parser.parse_args()
+    rivals = {PROBE, RING, RING_ONE_WAY, IN_PLACE, FUTEX, "memcpy, 1 MiB", "memcpy, 16 MiB"}
+    report(
+        take([figure for figure in FIGURES if options.only in figure.name or figure.name in rivals], options.runs),
+        options.json,
+    )
+    if "one way, many at once" not in {figure.name for figure in FIGURES}:
+        print("send_many and receive_many are not there yet: not measured")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Two processes, each pinned to a core of its own, between which the figures are taken.
+
+Every measurement is a function for this process and one for the other, both of this shape: `f(end, *arguments)`,
+where `end` is the process's `End` of the queues. All check what they receive: a wrong byte is an error, not a number.
+"""
+
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import shmq
+
+
+class End:
+    """One process's ends of the pair's queues: `tx` to the other process, `rx` from it."""
+
+    def __init__(self, region: shmq.Region, number: int) -> None:
+        self.region = region
+        self.number = number
+        self._opened: dict[tuple[str, float | None], Any] = {}
+        self.tx, self.rx = self.queues("main")
+
+    def queues(self, name: str, spin: float | None = None) -> tuple[shmq.Sender, shmq.Receiver]:
+        """Both directions of a further pair of queues, whose receivers spin that long."""
+        if (name, spin) not in self._opened:
+            tx = self.region.sender(f"{name}/{self.number}")
+            rx = self.region.receiver(f"{name}/{1 - self.number}", spin=spin)
+            self._opened[name, spin] = tx, rx
+        return self._opened[name, spin]
+
+
+def pin(number: int) -> None:
+    """Keep this process on core `number` of those that it may use, if there are at least two."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(0, {cores[number]})
+
+
+def _serve(region_name: str, orders: Any) -> None:
+    pin(1)
+    try:
+        with shmq.Region.attach(region_name) as region:
+            end = End(region, 1)
+            orders.send((True, None))
+            while order := orders.recv():
+                function, arguments = order
+                orders.send((True, function(end, *arguments)))
+    except EOFError:
+        pass  # the other process is gone
+    except BaseException:
+        orders.send((False, traceback.format_exc()))
+
+
+class Pair:
+    """This process and another. A context manager."""
+
+    def __init__(self, size: str | int = "256MiB") -> None:
+        self._size = size
+
+    def __enter__(self) -> "Pair":
+        self._cores = os.sched_getaffinity(0)
+        name = f"bench-{os.getpid()}"
+        self.region = shmq.Region.create(name, self._size)
+        context = multiprocessing.get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        self._other = context.Process(target=_serve, args=(name, theirs), daemon=True)
+        self._other.start()
+        theirs.close()
+        pin(0)
+        self.end = End(self.region, 0)
+        self._answer()
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._orders.send(None)
+            self._other.join(10)
+        self._other.kill()
+        self._other.join()
+        self.region.close()
+        os.sched_setaffinity(0, self._cores)
+
+    def run(self, here: Callable[..., Any], there: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+        """Run a function on each side at the same time, with the same arguments.
+
+        Returns:
+            What they returned: this side's, the other side's.
+        """
+        self._orders.send((there, arguments))
+        result = here(self.end, *arguments)
+        return result, self._answer()
+
+    def _answer(self) -> Any:
+        done, answer = self._orders.recv()
+        if not done:
+            raise RuntimeError(f"the other process failed:\n{answer}")
+        return answer

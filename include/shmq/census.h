@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* Who holds what: a count over all block words, for people and for error messages. Exact when nothing moves. */
+#ifndef SHMQ_CENSUS_H
+#define SHMQ_CENSUS_H
+
+#include "buddy.h"
+#include "names.h"
+#include "queue.h"
+
+/* What one process holds. */
+struct shmq_holdings {
+    uint32_t loans;         /* blocks it writes or has cached: subtract `cached` */
+    uint32_t held;          /* messages it has received and not released */
+    uint32_t queued;        /* messages it has sent that nobody has received */
+    uint32_t cached;        /* free blocks at hand, as it says itself */
+    uint64_t bytes;         /* of loans (cached ones too) and held messages, in whole blocks */
+    uint64_t cached_bytes;
+};
+
+struct shmq_census {
+    struct shmq_holdings process[SHMQ_MAX_PROCESSES];
+    uint64_t used_bytes;    /* in whole blocks */
+    uint64_t queued_bytes;
+    uint32_t queued;
+    uint32_t requeued;      /* held by a receiver that died, waiting for the next */
+    uint64_t requeued_bytes;
+};
+
+static inline void shmq_census_count(struct shmq_census *census, const struct shmq_map *map, uint64_t word)
+{
+    uint64_t bytes = 1ull << (map->geometry.granule_shift + shmq_block_order(word));
+    struct shmq_holdings *holdings = &census->process[shmq_block_owner(word) % SHMQ_MAX_PROCESSES];
+
+    census->used_bytes += bytes;
+    switch (shmq_block_state(word)) {
+    case SHMQ_STATE_OWNED:
+        holdings->bytes += bytes;
+        if (shmq_block_queue(word))
+            holdings->held++;
+        else
+            holdings->loans++;
+        break;
+    case SHMQ_STATE_QUEUED:
+        holdings->queued++;
+        census->queued++;
+        census->queued_bytes += bytes;
+        break;
+    default:
+        census->requeued++;
+        census->requeued_bytes += bytes;
+    }
+}
+
+/* Count. `census` is large: keep it off small stacks. Wait-free; O(granules ever used). */
+static inline void shmq_census_take(struct shmq_census *census, const struct shmq_map *map)
+{
+    memset(census, 0, sizeof *census);
+    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+        uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
+
+        if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
+            shmq_census_count(census, map, word);
+    }
+    for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++) {
+        uint64_t cached = shmq_load_acquire(&map->process[slot].cached, SHMQ_READ); /* pairs with P_CACHED */
+
+        census->process[slot].cached = (uint32_t)(cached >> 32);
+        census->process[slot].cached_bytes = (cached & 0xffffffff) << map->geometry.granule_shift;
+    }
+}
+
+/* Does another process, or a queue, hold a block, so that waiting for one makes sense? */
+static inline bool shmq_blocks_elsewhere(const struct shmq_actor *actor)
+{
+    const struct shmq_map *map = actor->map;
+
+    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+        uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
+        uint32_t state = shmq_block_state(word);
+
+        if (state > SHMQ_STATE_OWNED || (state == SHMQ_STATE_OWNED && shmq_block_owner(word) != actor->slot))
+            return true;
+    }
+    return false;
+}
+
+/* About how many messages stand in the queue. */
+static inline uint64_t shmq_queue_count(const struct shmq_queue_ref *ref)
+{
+    uint64_t tail = shmq_queue_hint(ref, &ref->queue->tail), head = shmq_queue_hint(ref, &ref->queue->head);
+
+    if (tail <= head)
+        return 0;
+    return tail - head < ref->depth ? tail - head : ref->depth;
+}
+
+/* An open queue, for people. */
+struct shmq_queue_info {
+    char name[SHMQ_NAME_WORDS * 8];
+    uint64_t depth;
+    uint64_t count;
+    uint64_t claim;         /* of the exclusive receiver, or 0 */
+    bool shared;
+    bool shut;
+};
+
+/* Describe queue qid. False where it is not open. */
+static inline bool shmq_queue_describe(const struct shmq_map *map, uint32_t qid, struct shmq_queue_info *info)
+{
+    uint64_t flags = shmq_queue_flags(map, qid);
+    struct shmq_queue_ref ref;
+
+    if (!(flags & SHMQ_QUEUE_OPEN))
+        return false;
+    shmq_name_load(map->name[qid].text, info->name);
+    info->claim = shmq_load_acquire(&map->queue[qid].claim, SHMQ_READ); /* pairs with CLAIM */
+    info->shared = flags & SHMQ_QUEUE_SHARED;
+    info->shut = flags & SHMQ_QUEUE_SHUT;
+    if (shmq_queue_ref_init(map, qid, shmq_flags_epoch(flags), &ref) != SHMQ_OK)
+        return false;
+    info->depth = ref.depth;
+    info->count = shmq_queue_count(&ref);
+    return true;
+}
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* The files of regions: a directory that holds them, in it a directory for each region, in that its files.
+ *
+ *     DIRECTORY/NAME/admin  data  lock        a region
+ *     DIRECTORY/.new-…/admin  data  lock      one that is being made (making.h)
+ *
+ * Everything goes through descriptors of directories, so that a region removed and made again under the same name is
+ * never taken for the old one. What this user, or the directory's group, did not make is refused.
+ */
+#ifndef SHMQ_FILES_H
+#define SHMQ_FILES_H
+
+#include "error.h"
+
+/* Where regions live. */
+struct shmq_directory {
+    int fd;
+    bool per_user;          /* ours to remove when it is empty */
+    bool shared;            /* with a group: its members are trusted, whoever owns a file */
+    uint32_t group;         /* the directory's */
+    char path[SHMQ_PATH_MAX];
+};
+
+/* A region's files. Descriptors stay open while it is attached, and are used only while they are what they were. */
+struct shmq_files {
+    int dir;
+    int admin;
+    int lock;               /* O_PATH: a way to open the lock file again when it has no name any more */
+    struct shmq_identity dir_identity, admin_identity, lock_identity;
+    char name[SHMQ_NAME_MAX + 1];
+};
+
+/* Which file an error is about: `name` and `file` may be NULL. */
+static inline void shmq_error_at(struct shmq_error *error, const struct shmq_directory *directory, const char *name,
+    const char *file)
+{
+    snprintf(error->path, sizeof error->path, "%s%s%s%s%s", directory->path, name ? "/" : "", name ? name : "",
+        file ? "/" : "", file ? file : "");
+}
+
+/* May a region, or a process, be called so? [A-Za-z0-9._-], at most SHMQ_NAME_MAX; no dot in front, which is for
+ * directories that are no regions. */
+static inline bool shmq_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length > 0 && length <= SHMQ_NAME_MAX && name[0] != '.'
+        && strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == length;
+}
+
+/* ---- trust ----------------------------------------------------------------------------------------------- */
+
+static inline int shmq_files_refuse(const struct stat *status, const char *what, uint64_t found, uint64_t expected,
+    struct shmq_error *error)
+{
+    shmq_error_set(error, SHMQ_ERROR_SECURITY, what, found, expected);
+    error->owner = (uint32_t)status->st_uid;
+    error->group = (uint32_t)status->st_gid;
+    error->mode = (uint32_t)status->st_mode & 07777;
+    return error->code;
+}
+
+/* Is that what this user, or the group, made: of that type (S_IFREG, S_IFDIR), owner and mode? */
+static inline int shmq_files_judge(const struct shmq_directory *directory, const struct stat *status, uint32_t type,
+    struct shmq_error *error)
+{
+    uint32_t mode = (uint32_t)status->st_mode & 07777, loose = directory->shared ? 07 : 077;
+    uint32_t found = (uint32_t)status->st_mode & S_IFMT;
+
+    if (found != type)
+        return shmq_files_refuse(status, "file type", found, type, error);
+    if (!directory->shared && status->st_uid != shmq_os_uid())
+        return shmq_files_refuse(status, "owner", status->st_uid, shmq_os_uid(), error);
+    if (directory->shared && status->st_gid != directory->group)
+        return shmq_files_refuse(status, "group", status->st_gid, directory->group, error);
+    if (mode & loose)
+        return shmq_files_refuse(status, "mode", mode, mode & ~loose, error);
+    if (type == S_IFREG && status->st_nlink > 1)
+        return shmq_files_refuse(status, "link count", status->st_nlink, 1, error);
+    if (type == S_IFREG && status->st_nlink == 0)
+        return shmq_error_set(error, SHMQ_ERROR_AGAIN, "link count", 0, 1); /* removed since we opened it */
+    return SHMQ_OK;
+}
+
+/* The system refused to open an entry: say why in terms of what it is, where that explains it. */
+static inline int shmq_files_open_refused(const struct shmq_directory *directory, int dir, const char *name, uint32_t type,
+    int refusal, struct shmq_error *error)
+{
+    struct stat status;
+    int code = SHMQ_OK;
+
+    if (refusal != -ENOENT && shmq_os_fstatat(dir, name, &status) == 0)
+        code = shmq_files_judge(directory, &status, type, error);
+    if (code == SHMQ_OK) {
+        code = shmq_error_set_os(error, "open", refusal);
+        if (code == SHMQ_ERROR_PERMISSION && shmq_os_fstatat(dir, name, &status) == 0) {
+            error->owner = (uint32_t)status.st_uid;
+            error->group = (uint32_t)status.st_gid;
+            error->mode = (uint32_t)status.st_mode & 07777;
+        }
+    }
+    return code;
+}
+
+/* Open an entry of `dir` and judge it. Returns a descriptor, or an error code; the caller adds the path. */
+static inline int shmq_files_open_entry(const struct shmq_directory *directory, int dir, const char *name, int flags,
+    uint32_t type, struct stat *status, struct shmq_error *error)
+{
+    int code, fd = shmq_os_openat(dir, name, flags | (type == S_IFDIR ? O_DIRECTORY : 0), 0);
+
+    if (fd < 0)
+        return shmq_files_open_refused(directory, dir, name, type, fd, error);
+    code = shmq_os_fstat(fd, status);
+    code = code ? shmq_error_set_os(error, "fstat", code) : shmq_files_judge(directory, status, type, error);
+    if (code) {
+        shmq_os_close(fd);
+        return code;
+    }
+    return fd;
+}
+
+/* ---- the directory of regions ---------------------------------------------------------------------------- */
+
+static inline int shmq_directory_locate(struct shmq_directory *directory, const char *path, struct shmq_error *error)
+{
+    int length;
+
+    directory->fd = -1;
+    directory->per_user = !path;
+    if (!path)
+        path = shmq_os_environment("SHMQ_DIR");
+    if (path)
+        length = snprintf(directory->path, sizeof directory->path, "%s", path);
+    else
+        length = snprintf(directory->path, sizeof directory->path, "/dev/shm/shmq-%u", shmq_os_uid());
+    error->path[0] = 0;
+    if (length >= (int)sizeof directory->path)
+        return shmq_error_set(error, SHMQ_ERROR_INVALID, "length of the directory's path", (uint64_t)length,
+            sizeof directory->path - 1);
+    shmq_error_at(error, directory, NULL, NULL);
+    if (directory->path[0] != '/') /* it must mean the same after a chdir */
+        return shmq_error_set(error, SHMQ_ERROR_INVALID, "absolute path of the directory", 0, 0);
+    return SHMQ_OK;
+}
+
+/* Open the directory, private to this user or shared with the directory's group; make it where it is not there.
+ * Returns SHMQ_OK or an error code. */
+static inline int shmq_directory_open(struct shmq_directory *directory, const char *path, bool shared, bool make,
+    struct shmq_error *error)
+{
+    struct stat status;
+    int result = shmq_directory_locate(directory, path, error);
+
+    if (result)
+        return result;
+    directory->shared = false;
+    result = make ? shmq_os_mkdirat(AT_FDCWD, directory->path, 0700) : 0;
+    if (result == -ENOENT)
+        return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "parent of the directory", 0, 0);
+    if (result && result != -EEXIST && result != -EACCES && result != -EROFS) /* it may be there all the same */
+        return shmq_error_set_os(error, "mkdir", result);
+    if (shared && shmq_os_fstatat(AT_FDCWD, directory->path, &status) == 0) {
+        directory->shared = true;
+        directory->group = (uint32_t)status.st_gid;
+    }
+    directory->fd = shmq_files_open_entry(directory, AT_FDCWD, directory->path, O_RDONLY, S_IFDIR, &status, error);
+    if (directory->fd >= 0)
+        return SHMQ_OK;
+    result = directory->fd;
+    directory->fd = -1;
+    if (result == SHMQ_ERROR_AGAIN && !make)
+        return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "directory", 0, 0);
+    return result;
+}
+
+/* Close it, and remove it where it is ours and empty. */
+static inline void shmq_directory_close(struct shmq_directory *directory)
+{
+    if (directory->fd >= 0)
+        shmq_os_close(directory->fd);
+    directory->fd = -1;
+    if (directory->per_user)
+        (void)shmq_os_unlinkat(AT_FDCWD, directory->path, AT_REMOVEDIR); /* refused unless it is empty */
+}
+
+/* ---- a region's files ------------------------------------------------------------------------------------ */
+
+static inline void shmq_files_init(struct shmq_files *files, const char *name)
+{
+    memset(files, 0, sizeof *files);
+    files->dir = files->admin = files->lock = -1;
+    snprintf(files->name, sizeof files->name, "%s", name);
+}
+
+static inline void shmq_files_close_one(int *fd, const struct shmq_identity *identity)
+{
+    if (shmq_os_is(*fd, identity)) /* else the program closed it, and the number may be a file of its own */
+        shmq_os_close(*fd);
+    *fd = -1;
+}
+
+static inline void shmq_files_close(struct shmq_files *files)
+{
+    shmq_files_close_one(&files->dir, &files->dir_identity);
+    shmq_files_close_one(&files->admin, &files->admin_identity);
+    shmq_files_close_one(&files->lock, &files->lock_identity);
+}
+
+/* Open the directory of region files->name, and admin in it. On an error what is open stays open, for the caller to
+ * close; NOT_FOUND: no such region; AGAIN: it is being removed. */
+static inline int shmq_files_open(struct shmq_files *files, const struct shmq_directory *directory,
+    struct stat *admin_status, struct shmq_error *error)
+{
+    struct stat status;
+    int fd = shmq_files_open_entry(directory, directory->fd, files->name, O_RDONLY, S_IFDIR, &status, error);
+
+    shmq_error_at(error, directory, files->name, NULL);
+    if (fd < 0)
+        return fd == SHMQ_ERROR_AGAIN ? shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "directory", 0, 0) : fd;
+    files->dir = fd;
+    files->dir_identity = shmq_os_identity(&status);
+    shmq_error_at(error, directory, files->name, "admin");
+    fd = shmq_files_open_entry(directory, files->dir, "admin", O_RDWR, S_IFREG, admin_status, error);
+    if (fd < 0)
+        return fd;
+    files->admin = fd;
+    files->admin_identity = shmq_os_identity(admin_status);
+    return SHMQ_OK;
+}
+
+/* Find the lock file, once admin does not say that the region has ended. */
+static inline int shmq_files_find_lock(struct shmq_files *files, const struct shmq_directory *directory,
+    struct shmq_error *error)
+{
+    struct stat status;
+    int fd = shmq_files_open_entry(directory, files->dir, "lock", O_PATH, S_IFREG, &status, error);
+
+    shmq_error_at(error, directory, files->name, "lock");
+    if (fd < 0)
+        return fd;
+    files->lock = fd;
+    files->lock_identity = shmq_os_identity(&status);
+    return SHMQ_OK;
+}
+
+/* A fresh open file description of the lock file: its locks are nobody else's. The name may be gone (unlink leaves
+ * who is attached undisturbed), and so may the descriptors. Returns a descriptor or -errno. */
+static inline int shmq_files_open_lock(const struct shmq_files *files)
+{
+    int fd = -ENOENT;
+
+    if (shmq_os_is(files->dir, &files->dir_identity))
+        fd = shmq_os_openat(files->dir, "lock", O_RDWR, 0);
+    if (fd >= 0 && !shmq_os_is(fd, &files->lock_identity)) {
+        shmq_os_close(fd);
+        fd = -ENOENT;
+    }
+    if (fd == -ENOENT && shmq_os_is(files->lock, &files->lock_identity))
+        fd = shmq_os_reopen(files->lock, O_RDWR);
+    return fd;
+}
+
+/* If *fd is not what it was any more, open `name` of `dir` again, provided that is. Else *fd becomes -1. */
+static inline void shmq_files_repair_one(int *fd, const struct shmq_identity *identity, int dir, const char *name, int flags)
+{
+    if (shmq_os_is(*fd, identity))
+        return;
+    *fd = shmq_os_openat(dir, name, flags, 0);
+    if (shmq_os_is(*fd, identity))
+        return;
+    if (*fd >= 0)
+        shmq_os_close(*fd);
+    *fd = -1;
+}
+
+/* Open again what the program has closed, as long as the names still denote the same region. */
+static inline void shmq_files_repair(struct shmq_files *files, const struct shmq_directory *directory)
+{
+    shmq_files_repair_one(&files->dir, &files->dir_identity, directory->fd, files->name, O_RDONLY | O_DIRECTORY);
+    shmq_files_repair_one(&files->admin, &files->admin_identity, files->dir, "admin", O_RDWR);
+}
+
+/* Is the directory `dir` called `name`? */
+static inline bool shmq_files_has_name(const struct shmq_directory *directory, const char *name, int dir)
+{
+    struct shmq_identity identity = shmq_os_identify(dir);
+    struct stat status;
+
+    return shmq_os_fstatat(directory->fd, name, &status) == 0 && shmq_os_same(&status, &identity);
+}
+
+/* Remove `name` from the directory, if it still denotes the directory `dir`, which must be empty. */
+static inline int shmq_files_remove_name(const struct shmq_directory *directory, const char *name, int dir)
+{
+    return shmq_files_has_name(directory, name, dir) ? shmq_os_unlinkat(directory->fd, name, AT_REMOVEDIR) : -ENOENT;
+}
+
+/* Remove a region's files and its name, whoever else does so at the same time. Goes through the directory's
+ * descriptor, so it cannot hit a new region of that name. `last` goes last: while it is there, the next to come knows
+ * what it sees: `admin` in a region that has ended, `lock` in one that has no name yet. Repeatable.
+ * Returns 0, or the first -errno that is not the work of somebody who was faster; what is left then says the same. */
+static inline int shmq_files_remove(const struct shmq_directory *directory, const char *name, int dir, const char *last)
+{
+    const char *file[4] = { "data", "lock", "admin", last };
+    int result;
+
+    for (int i = 0; i < 4; i++) {
+        if (i < 3 && !strcmp(file[i], last))
+            continue;
+        result = shmq_os_unlinkat(dir, file[i], 0);
+        if (result && result != -ENOENT)
+            return result;
+    }
+    result = shmq_files_remove_name(directory, name, dir);
+    return result == -ENOENT ? 0 : result;
+}
+
+#endif

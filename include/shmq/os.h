@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/* The operating system: the only system calls of shmq, each behind a wrapper that decides nothing.
+ *
+ * A wrapper returns what the call returns, or -errno. Linux; a 64-bit little-endian machine. Every descriptor is
+ * close-on-exec. Before each call SHMQ_OS_HOOK(call) runs: a test kills or stops the process there, or refuses the
+ * call by giving an errno. Calls that cannot be refused (close, unmap, unlock …) run the hook and ignore its value.
+ */
+#ifndef SHMQ_OS_H
+#define SHMQ_OS_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "map.h"
+
+/* Linux's own, which the C library shows only where _GNU_SOURCE was defined before its first header. */
+#ifndef F_OFD_GETLK
+#define F_OFD_GETLK 36
+#define F_OFD_SETLK 37
+#endif
+#ifndef O_PATH
+#define O_PATH 010000000
+#endif
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+SHMQ_STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex sleeps on the first four bytes of a word");
+SHMQ_STATIC_ASSERT(sizeof(off_t) == 8, "an admin segment exceeds 2 GiB where there are many queues");
+
+#ifndef SHMQ_OS_HOOK
+#define SHMQ_OS_HOOK(call) 0
+#endif
+
+#define SHMQ_OS_ENTER(call)               \
+    do {                                  \
+        int refused = SHMQ_OS_HOOK(call); \
+        if (refused)                      \
+            return -refused;              \
+    } while (0)
+
+#define SHMQ_OS_OPEN (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) /* a symlink is not followed, a FIFO does not block */
+#define SHMQ_OS_RESERVE_STEP (1ull << 20) /* reserved at once: a signal undoes the step, so a step must be short */
+
+/* What a descriptor denotes. Kept beside it, because a descriptor that the user's program closed may come back as
+ * another file of theirs. */
+struct shmq_identity {
+    uint64_t device;
+    uint64_t inode;
+};
+
+/* ---- files ----------------------------------------------------------------------------------------------- */
+
+/* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. */
+static inline int shmq_os_openat(int dir, const char *name, int flags, unsigned mode)
+{
+    int fd;
+
+    SHMQ_OS_ENTER(openat);
+    fd = openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode);
+    return fd < 0 ? -errno : fd;
+}
+
+static inline void shmq_os_close(int fd)
+{
+    (void)SHMQ_OS_HOOK(close);
+    (void)close(fd);
+}
+
+static inline int shmq_os_mkdirat(int dir, const char *name, unsigned mode)
+{
+    SHMQ_OS_ENTER(mkdirat);
+    return mkdirat(dir, name, (mode_t)mode) ? -errno : 0;
+}
+
+/* `flags`: 0 or AT_REMOVEDIR. */
+static inline int shmq_os_unlinkat(int dir, const char *name, int flags)
+{
+    SHMQ_OS_ENTER(unlinkat);
+    return unlinkat(dir, name, flags) ? -errno : 0;
+}
+
+/* Give `from` the name `to` unless that is taken: -EEXIST. */
+static inline int shmq_os_rename_new(int dir, const char *from, const char *to)
+{
+    SHMQ_OS_ENTER(renameat2);
+    return syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE) ? -errno : 0;
+}
+
+static inline int shmq_os_fstat(int fd, struct stat *status)
+{
+    SHMQ_OS_ENTER(fstat);
+    return fstat(fd, status) ? -errno : 0;
+}
+
+/* Does not follow a symlink. */
+static inline int shmq_os_fstatat(int dir, const char *name, struct stat *status)
+{
+    SHMQ_OS_ENTER(fstatat);
+    return fstatat(dir, name, status, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+}
+
+static inline int shmq_os_fchmod(int fd, unsigned mode)
+{
+    SHMQ_OS_ENTER(fchmod);
+    return fchmod(fd, (mode_t)mode) ? -errno : 0;
+}
+
+/* Give the file to a group of this process's; its owner stays. */
+static inline int shmq_os_fchgrp(int fd, uint32_t gid)
+{
+    SHMQ_OS_ENTER(fchown);
+    return fchown(fd, (uid_t)-1, (gid_t)gid) ? -errno : 0;
+}
+
+static inline int shmq_os_truncate(int fd, uint64_t bytes)
+{
+    SHMQ_OS_ENTER(ftruncate);
+    return ftruncate(fd, (off_t)bytes) ? -errno : 0;
+}
+
+/* Reserve memory for [offset, offset + bytes) of a file. Not posix_fallocate, which writes to shared pages where the
+ * file system cannot reserve. A signal undoes at most a step, so that frequent signals do not hold this up for ever. */
+static inline int shmq_os_reserve(int fd, uint64_t offset, uint64_t bytes)
+{
+    while (bytes) {
+        uint64_t step = bytes < SHMQ_OS_RESERVE_STEP ? bytes : SHMQ_OS_RESERVE_STEP;
+
+        SHMQ_OS_ENTER(fallocate);
+        if (syscall(SYS_fallocate, fd, 0, offset, step)) {
+            if (errno != EINTR)
+                return -errno;
+            continue;
+        }
+        offset += step;
+        bytes -= step;
+    }
+    return 0;
+}
+
+/* Bytes read from the start of the file. Unlike a mapping it cannot fault when somebody truncates the file. */
+static inline int shmq_os_read_start(int fd, void *buffer, uint32_t bytes)
+{
+    ssize_t count;
+
+    SHMQ_OS_ENTER(pread);
+    count = pread(fd, buffer, bytes, 0);
+    return count < 0 ? -errno : (int)count;
+}
+
+static inline struct shmq_identity shmq_os_identity(const struct stat *status)
+{
+    struct shmq_identity identity = { status->st_dev, status->st_ino };
+
+    return identity;
+}
+
+/* What a descriptor that was just opened denotes. */
+static inline struct shmq_identity shmq_os_identify(int fd)
+{
+    struct stat status;
+
+    (void)SHMQ_OS_HOOK(identify);
+    memset(&status, 0, sizeof status);
+    (void)fstat(fd, &status);
+    return shmq_os_identity(&status);
+}
+
+static inline bool shmq_os_same(const struct stat *status, const struct shmq_identity *identity)
+{
+    return status->st_dev == identity->device && status->st_ino == identity->inode;
+}
+
+/* Does `fd` still denote what it did? */
+static inline bool shmq_os_is(int fd, const struct shmq_identity *identity)
+{
+    struct stat status;
+
+    (void)SHMQ_OS_HOOK(is);
+    return fd >= 0 && fstat(fd, &status) == 0 && shmq_os_same(&status, identity);
+}
+
+/* A new open file description of what `fd` denotes, also where its name is gone. Needs /proc. */
+static inline int shmq_os_reopen(int fd, int flags)
+{
+    char path[32];
+    int found;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    SHMQ_OS_ENTER(reopen);
+    found = open(path, flags | O_CLOEXEC | O_NONBLOCK); /* the link is the point, so no O_NOFOLLOW */
+    return found < 0 ? -errno : found;
+}
+
+/* Call visit(context, name) for each entry of a directory but "." and "..". Entries may be removed meanwhile. */
+static inline int shmq_os_each_entry(int dir, void (*visit)(void *context, const char *name), void *context)
+{
+    int fd = shmq_os_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+    DIR *stream;
+    struct dirent *entry;
+
+    if (fd < 0)
+        return fd;
+    stream = fdopendir(fd);
+    if (!stream) {
+        close(fd);
+        return -ENOMEM;
+    }
+    while ((entry = readdir(stream)) != NULL)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            visit(context, entry->d_name);
+    closedir(stream);
+    return 0;
+}
+
+/* Read a small text file of the kernel's, such as those in /proc. Returns its length; ends it with a zero byte. */
+static inline int shmq_os_read_text(const char *path, char *text, uint32_t size)
+{
+    int fd, result = 0;
+    uint32_t length = 0;
+
+    text[0] = 0;
+    SHMQ_OS_ENTER(read_text);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    while (length < size - 1) {
+        ssize_t count = read(fd, text + length, size - 1 - length);
+
+        if (count < 0)
+            result = -errno;
+        if (count <= 0)
+            break;
+        length += (uint32_t)count;
+    }
+    close(fd);
+    text[length] = 0;
+    return result ? result : (int)length;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+/* Map the first `bytes` of a file, shared. `protection` as for mmap. */
+static inline int shmq_os_map(int fd, uint64_t bytes, int protection, void **address)
+{
+    void *mapped;
+
+    *address = NULL;
+    SHMQ_OS_ENTER(mmap);
+    mapped = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED)
+        return -errno;
+    *address = mapped;
+    return 0;
+}
+
+static inline void shmq_os_unmap(void *address, uint64_t bytes)
+{
+    (void)SHMQ_OS_HOOK(munmap);
+    (void)munmap(address, bytes);
+}
+
+/* A forked child does not inherit this mapping. */
+static inline int shmq_os_keep_from_children(void *address, uint64_t bytes)
+{
+    SHMQ_OS_ENTER(madvise);
+    return madvise(address, bytes, MADV_DONTFORK) ? -errno : 0;
+}
+
+/* Fault pages in ahead of use. A hint: kernels before 5.14 know no such advice, and nothing is wrong without it. */
+static inline void shmq_os_prefault(void *address, uint64_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+    if (SHMQ_OS_HOOK(prefault) == 0)
+        (void)madvise(address, bytes, MADV_POPULATE_WRITE);
+#else
+    (void)address;
+    (void)bytes;
+#endif
+}
+
+/* ---- byte locks ------------------------------------------------------------------------------------------ */
+
+static inline struct flock shmq_os_flock(short type, uint64_t first, uint64_t count)
+{
+    struct flock lock;
+
+    memset(&lock, 0, sizeof lock); /* l_pid must be 0 for a lock of the open file description */
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = (off_t)first;
+    lock.l_len = (off_t)count;
+    return lock;
+}
+
+/* Lock one byte through this open file description, which lives while a descriptor or a mapping of it does.
+ * -EAGAIN: another description holds it. */
+static inline int shmq_os_lock(int fd, uint64_t byte)
+{
+    struct flock lock = shmq_os_flock(F_WRLCK, byte, 1);
+
+    SHMQ_OS_ENTER(lock);
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    return errno == EACCES ? -EAGAIN : -errno;
+}
+
+static inline void shmq_os_unlock(int fd, uint64_t byte)
+{
+    struct flock lock = shmq_os_flock(F_UNLCK, byte, 1);
+
+    (void)SHMQ_OS_HOOK(unlock);
+    (void)fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* 1: another open file description holds a byte of [first, first + count); 0: none does. */
+static inline int shmq_os_locked(int fd, uint64_t first, uint64_t count)
+{
+    struct flock lock = shmq_os_flock(F_WRLCK, first, count);
+
+    SHMQ_OS_ENTER(locked);
+    if (fcntl(fd, F_OFD_GETLK, &lock))
+        return -errno;
+    return lock.l_type != F_UNLCK;
+}
+
+/* ---- time, sleep, chance --------------------------------------------------------------------------------- */
+
+/* Monotonic nanoseconds. */
+static inline uint64_t shmq_os_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Nanoseconds since 1970, for display. */
+static inline uint64_t shmq_os_wall_clock(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline struct timespec shmq_os_timespec(uint64_t ns)
+{
+    struct timespec time;
+
+    time.tv_sec = (time_t)(ns / 1000000000u);
+    time.tv_nsec = (long)(ns % 1000000000u);
+    return time;
+}
+
+/* Sleep at most `ns`; a signal ends it early. */
+static inline void shmq_os_pause(uint64_t ns)
+{
+    struct timespec time = shmq_os_timespec(ns);
+
+    if (SHMQ_OS_HOOK(nanosleep) == 0)
+        (void)nanosleep(&time, NULL);
+}
+
+static inline int shmq_os_random(void *buffer, size_t bytes)
+{
+    SHMQ_OS_ENTER(getrandom);
+    return getrandom(buffer, bytes, 0) == (ssize_t)bytes ? 0 : -errno;
+}
+
+/* ops->sleep: sleep while the low half of *word is `expected`, at most `ns`. Shared between processes. What the
+ * kernel refuses for another reason ends like a time-out: the caller looks again, and its own clock bounds it. */
+static inline int shmq_os_sleep(void *context, uint64_t *word, uint32_t expected, uint64_t ns)
+{
+    struct timespec time = shmq_os_timespec(ns);
+
+    (void)context;
+    (void)SHMQ_OS_HOOK(futex_wait);
+    if (syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAIT, expected, &time, NULL, 0) == 0 || errno == EAGAIN)
+        return SHMQ_OK;
+    return errno == EINTR ? SHMQ_INTERRUPTED : SHMQ_TIMEOUT;
+}
+
+/* ops->wake: wake up to `sleepers` of those who sleep on *word. */
+static inline void shmq_os_wake(void *context, uint64_t *word, uint32_t sleepers)
+{
+    (void)context;
+    (void)SHMQ_OS_HOOK(futex_wake);
+    (void)syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE, sleepers > INT_MAX ? INT_MAX : (int)sleepers,
+        NULL, NULL, 0);
+}
+
+/* ops->now. */
+static inline uint64_t shmq_os_clock(void *context)
+{
+    (void)context;
+    return shmq_os_now();
+}
+
+/* ---- limits and identities ------------------------------------------------------------------------------- */
+
+/* Bytes that this process may still write to the file system of `fd`; UINT64_MAX where it knows no limit. */
+static inline int shmq_os_free_space(int fd, uint64_t *available, uint64_t *total)
+{
+    struct statvfs space;
+
+    SHMQ_OS_ENTER(fstatvfs);
+    if (fstatvfs(fd, &space))
+        return -errno;
+    *total = space.f_blocks ? (uint64_t)space.f_blocks * space.f_frsize : UINT64_MAX; /* tmpfs with size=0: no limit */
+    *available = space.f_blocks ? (uint64_t)space.f_bavail * space.f_frsize : UINT64_MAX;
+    return 0;
+}
+
+/* The largest file this process may make: beyond it the kernel sends SIGXFSZ, so one looks before. */
+static inline uint64_t shmq_os_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return (uint64_t)limit.rlim_cur;
+}
+
+static inline uint64_t shmq_os_pid(void) { return (uint64_t)getpid(); }
+static inline uint32_t shmq_os_uid(void) { return (uint32_t)geteuid(); }
+static inline uint32_t shmq_os_gid(void) { return (uint32_t)getegid(); }
+
+/* When this process started, in clock ticks since boot; 0 where /proc does not tell. For display. */
+static inline uint64_t shmq_os_start_time(void)
+{
+    char text[1024];
+    char *at;
+
+    if (shmq_os_read_text("/proc/self/stat", text, sizeof text) <= 0 || !(at = strrchr(text, ')')))
+        return 0;
+    for (int field = 2; field < 22; field++) { /* the command, field 2, may hold spaces, but ends with the last ')' */
+        at = strchr(at, ' ');
+        if (!at)
+            return 0;
+        at++;
+    }
+    return strtoull(at, NULL, 10);
+}
+
+/* The number of this process's pid namespace, in which alone its pid means something; 0 where /proc does not tell. */
+static inline uint64_t shmq_os_pid_namespace(void)
+{
+    struct stat status;
+
+    if (SHMQ_OS_HOOK(stat) || stat("/proc/self/ns/pid", &status))
+        return 0;
+    return status.st_ino;
+}
+
+/* The environment variable, or NULL; also NULL in a set-uid program, which must not trust it. */
+static inline const char *shmq_os_environment(const char *name)
+{
+    const char *value = getauxval(AT_SECURE) ? NULL : getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+#undef SHMQ_OS_ENTER
+
+#endif

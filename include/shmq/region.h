@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/* A region as a process sees it: create it or attach to it, recover the dead, close it.
+ *
+ * Creating and attaching may race with any number of others, and with any death: the name denotes a complete region
+ * or none (making.h), and nobody is ever attached to one that has ended (life.h). Whatever has to start over does so
+ * because somebody else got on.
+ */
+#ifndef SHMQ_REGION_H
+#define SHMQ_REGION_H
+
+#include "buddy.h"
+#include "catalog.h"
+#include "options.h"
+#include "space.h"
+#include "sweep.h"
+
+#define SHMQ_REGION_TRIES 1000           /* each start over is somebody else's progress, or a file is missing */
+#define SHMQ_SLOT_TRIES 10               /* a slot may be held for a moment by who probes it [U5] */
+#define SHMQ_SLOT_PAUSE_NS 1000000u
+
+/* Private memory. It is pointed into: it must not move while open. Zeroed: closed. */
+struct shmq_region {
+    struct shmq_map map;    /* map.admin is NULL while closed */
+    struct shmq_actor self;
+    struct shmq_ops ops;
+    struct shmq_directory directory; /* its descriptor is open only while needed */
+    struct shmq_files files;
+    void *lock_page;        /* this mapping holds the byte of self.slot */
+    pthread_mutex_t mutex;  /* one thread recovers, or reopens files, at a time [D7] */
+    uint64_t id;
+    uint64_t pid;           /* another one: a forked child, for which this is not open */
+    bool persist;
+};
+
+/* ---- files and mappings of an open region ---------------------------------------------------------------- */
+
+/* Open the directory, and whatever of the region's files the program has closed. */
+static inline void shmq_region_reach(struct shmq_region *region)
+{
+    region->directory.fd = shmq_os_openat(AT_FDCWD, region->directory.path, O_RDONLY | O_DIRECTORY, 0);
+    shmq_files_repair(&region->files, &region->directory);
+}
+
+/* ops->reserve: make room for a queue's slots in the admin segment. */
+static inline int shmq_region_reserve(void *context, uint64_t offset, uint64_t bytes)
+{
+    struct shmq_region *region = (struct shmq_region *)context;
+    int result;
+
+    pthread_mutex_lock(&region->mutex);
+    if (!shmq_os_is(region->files.admin, &region->files.admin_identity)) {
+        shmq_region_reach(region);
+        if (region->directory.fd >= 0)
+            shmq_os_close(region->directory.fd);
+        region->directory.fd = -1;
+    }
+    result = shmq_os_reserve(region->files.admin, offset, bytes) ? SHMQ_NO_SPACE : SHMQ_OK;
+    pthread_mutex_unlock(&region->mutex);
+    return result;
+}
+
+/* Unmap and close everything. Writes no shared memory and removes no file. */
+static inline void shmq_region_forget(struct shmq_region *region)
+{
+    shmq_lock_drop(&region->lock_page);
+    if (region->map.admin)
+        shmq_os_unmap(region->map.admin, region->map.geometry.admin_size);
+    if (region->map.data)
+        shmq_os_unmap(region->map.data, region->map.geometry.data_size);
+    region->map.admin = region->map.data = NULL;
+    shmq_files_close(&region->files);
+}
+
+/* Give up the process slot's byte; if that was the last, end the region. The slot is FREE. */
+static inline void shmq_region_leave(struct shmq_region *region)
+{
+    shmq_lock_drop(&region->lock_page);
+    if (!region->persist
+        && shmq_life_end(&region->files, &region->map.header->life, region->map.geometry.max_processes) == 1)
+        (void)shmq_files_remove(&region->directory, region->files.name, region->files.dir, "admin");
+}
+
+static inline void shmq_region_init(struct shmq_region *region, const struct shmq_region_options *options)
+{
+    memset(region, 0, sizeof *region);
+    region->directory.fd = -1;
+    shmq_files_init(&region->files, options->name);
+    pthread_mutex_init(&region->mutex, NULL);
+    region->pid = shmq_os_pid();
+    region->ops.reserve = shmq_region_reserve;
+    region->ops.sleep = shmq_os_sleep;
+    region->ops.wake = shmq_os_wake;
+    region->ops.now = shmq_os_clock;
+    region->ops.context = region;
+}
+
+/* ---- attach ---------------------------------------------------------------------------------------------- */
+
+/* Is the region that is there one that the options ask for? */
+static inline int shmq_region_fits(const struct shmq_region_options *options, const struct shmq_facts *facts,
+    struct shmq_error *error)
+{
+    if (options->how == SHMQ_REGION_CREATE)
+        shmq_error_set(error, SHMQ_ERROR_EXISTS, "name", 0, 0);
+    else if (options->size > facts->geometry.data_size)
+        shmq_error_set(error, SHMQ_ERROR_SIZE, "size", facts->geometry.data_size, options->size);
+    else
+        return SHMQ_OK;
+    error->asked = options->size;
+    error->owner = facts->owner;
+    shmq_error_add_pid(error, facts->creator_pid);
+    return error->code;
+}
+
+static inline int shmq_region_map_data(const struct shmq_region *region, const struct shmq_directory *directory,
+    uint64_t size, void **data, struct shmq_error *error)
+{
+    struct stat status;
+    int result, fd = shmq_files_open_entry(directory, region->files.dir, "data", O_RDWR, S_IFREG, &status, error);
+
+    shmq_error_at(error, directory, region->files.name, "data");
+    if (fd < 0)
+        return fd;
+    if ((uint64_t)status.st_size != size)
+        result = shmq_error_set(error, SHMQ_ERROR_CORRUPT, "file size", (uint64_t)status.st_size, size);
+    else if ((result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, data)) != 0)
+        result = shmq_error_set_os(error, "mmap", result);
+    shmq_os_close(fd);
+    return result;
+}
+
+/* Map both segments. What is mapped when it fails, shmq_region_forget unmaps. */
+static inline int shmq_region_map(struct shmq_region *region, const struct shmq_directory *directory,
+    const struct shmq_geometry *geometry, struct shmq_error *error)
+{
+    void *admin = NULL, *data = NULL;
+    int result = shmq_region_map_data(region, directory, geometry->data_size, &data, error);
+
+    if (result)
+        return result;
+    shmq_error_at(error, directory, region->files.name, "admin");
+    result = shmq_os_map(region->files.admin, geometry->admin_size, PROT_READ | PROT_WRITE, &admin);
+    if (result) {
+        shmq_os_unmap(data, geometry->data_size);
+        return shmq_error_set_os(error, "mmap", result);
+    }
+    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    return SHMQ_OK;
+}
+
+/* Lock the byte of some process slot, through a description of this process's own. The slot, or -errno; -EAGAIN:
+ * all are held. */
+static inline int shmq_region_try_slots(struct shmq_region *region)
+{
+    int fd, result = -EAGAIN, slot = 0;
+
+    shmq_lock_guard_enter();
+    fd = shmq_files_open_lock(&region->files);
+    if (fd < 0)
+        result = fd;
+    for (; fd >= 0 && slot < (int)region->map.geometry.max_processes; slot++) {
+        result = shmq_os_lock(fd, (uint64_t)slot);
+        if (result != -EAGAIN)
+            break;
+    }
+    if (result == 0)
+        result = shmq_lock_keep(fd, &region->lock_page);
+    if (fd >= 0)
+        shmq_os_close(fd);
+    shmq_lock_guard_leave();
+    return result ? result : slot;
+}
+
+static inline int shmq_region_registry_full(const struct shmq_region *region, struct shmq_error *error)
+{
+    const struct shmq_map *map = &region->map;
+
+    shmq_error_set(error, SHMQ_ERROR_REGISTRY_FULL, "process slots", map->geometry.max_processes,
+        map->geometry.max_processes);
+    for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++)
+        if (!shmq_process_is_free(map, slot))
+            shmq_error_add_pid(error, shmq_load_acquire(&map->process[slot].pid, SHMQ_READ));
+    return error->code;
+}
+
+/* Take a process slot; what a dead process left in it is closed first. */
+static inline int shmq_region_take_slot(struct shmq_region *region, struct shmq_error *error)
+{
+    int slot = -EAGAIN;
+
+    for (int i = 0; i < SHMQ_SLOT_TRIES && slot == -EAGAIN; i++) {
+        if (i)
+            shmq_os_pause(SHMQ_SLOT_PAUSE_NS);
+        slot = shmq_region_try_slots(region);
+    }
+    if (slot == -EAGAIN)
+        return shmq_region_registry_full(region, error);
+    if (slot < 0)
+        return shmq_error_set_os(error, "lock", slot);
+    shmq_actor_init(&region->self, &region->map, (uint32_t)slot, 0);
+    shmq_close(&region->self); /* the lock is ours, so whoever stands there is dead */
+    shmq_actor_init(&region->self, &region->map, (uint32_t)slot, 0);
+    return SHMQ_OK;
+}
+
+/* Count this attach, with the byte held, and enter the slot. AGAIN: the region has ended meanwhile [H1]. */
+static inline int shmq_region_enter(struct shmq_region *region, const char *process, struct shmq_error *error)
+{
+    uint64_t *life = &region->map.header->life, seen;
+
+    do {
+        seen = shmq_load_seq_cst(life, SHMQ_READ);
+        if (seen == SHMQ_LIFE_ENDED)
+            return shmq_error_set(error, SHMQ_ERROR_AGAIN, "life", seen, 0);
+        if (seen == SHMQ_LIFE_ENDED - 1)
+            return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "life", seen, SHMQ_LIFE_ENDED - 2);
+    } while (!shmq_cas_seq_cst(life, seen, seen + 1, SHMQ_LIFE_ATTACH)); /* races LIFE_END of who saw no lock */
+    shmq_process_enter(&region->self, process, region->pid, shmq_os_start_time(), shmq_os_pid_namespace());
+    return SHMQ_OK;
+}
+
+/* Attach to the region that has the name. NOT_FOUND: there is none; AGAIN: it went away. */
+static inline int shmq_region_attach(struct shmq_region *region, const struct shmq_region_options *options,
+    struct shmq_error *error)
+{
+    struct shmq_facts facts;
+    int result = shmq_life_find(&region->files, &region->directory, &facts, error);
+
+    if (result == SHMQ_OK) {
+        shmq_error_at(error, &region->directory, region->files.name, NULL);
+        result = shmq_region_fits(options, &facts, error);
+    }
+    if (result == SHMQ_OK) {
+        region->persist = facts.persist;
+        region->id = facts.id;
+        result = shmq_region_map(region, &region->directory, &facts.geometry, error);
+    }
+    if (result == SHMQ_OK) {
+        shmq_error_at(error, &region->directory, region->files.name, NULL);
+        result = shmq_region_take_slot(region, error);
+        if (result == SHMQ_OK)
+            result = shmq_region_enter(region, shmq_region_process_name(options), error);
+        if (result) /* the last process may have gone while we held a byte, and left the end to us */
+            shmq_region_leave(region);
+    }
+    if (result)
+        shmq_region_forget(region);
+    return result;
+}
+
+/* ---- create ---------------------------------------------------------------------------------------------- */
+
+/* Make and map the segments in the private directory, and everything in them. This process is in slot 0. */
+static inline int shmq_region_build(struct shmq_region *region, const struct shmq_making *making,
+    const struct shmq_facts *plan, const char *process, struct shmq_error *error)
+{
+    const struct shmq_geometry *geometry = &plan->geometry;
+    void *admin = NULL, *data = NULL;
+    int fd = shmq_making_segment(making, "data", geometry->data_size, geometry->data_size, &data, error);
+
+    if (fd < 0)
+        return fd;
+    shmq_os_close(fd);
+    fd = shmq_making_segment(making, "admin", geometry->admin_size, geometry->reserve_size, &admin, error);
+    if (fd < 0) {
+        shmq_os_unmap(data, geometry->data_size);
+        return fd;
+    }
+    region->files.admin = fd;
+    region->files.admin_identity = shmq_os_identify(fd);
+    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    shmq_header_format(&region->map, plan);
+    shmq_buddy_format(&region->map);
+    shmq_actor_init(&region->self, &region->map, 0, 0);
+    shmq_process_enter(&region->self, process, region->pid, shmq_os_start_time(), shmq_os_pid_namespace());
+    return SHMQ_OK;
+}
+
+/* Note how to open the lock file again. */
+static inline int shmq_region_keep_lock(struct shmq_region *region, struct shmq_error *error)
+{
+    region->files.lock = shmq_os_openat(region->files.dir, "lock", O_PATH, 0);
+    if (region->files.lock < 0)
+        return shmq_error_set_os(error, "open", region->files.lock);
+    region->files.lock_identity = shmq_os_identify(region->files.lock);
+    return SHMQ_OK;
+}
+
+/* Make the region. AGAIN: another was faster, or the directory of regions went away. */
+static inline int shmq_region_make(struct shmq_region *region, const struct shmq_region_options *options,
+    const struct shmq_facts *plan, struct shmq_error *error)
+{
+    struct shmq_making making;
+    int result = shmq_making_begin(&making, &region->directory, options->mode ? options->mode : 0600, options->name, error);
+
+    if (result)
+        return result;
+    region->files.dir = making.dir;
+    region->files.dir_identity = shmq_os_identify(making.dir);
+    region->persist = plan->persist;
+    region->id = plan->id;
+    result = shmq_making_hold(&making, &region->lock_page, error);
+    if (result == SHMQ_OK)
+        result = shmq_region_keep_lock(region, error);
+    if (result == SHMQ_OK)
+        result = shmq_making_wait(&making, plan->geometry.data_size, error);
+    if (result == SHMQ_OK)
+        result = shmq_space_check(making.dir, &plan->geometry, error);
+    if (result == SHMQ_OK)
+        result = shmq_region_build(region, &making, plan, shmq_region_process_name(options), error);
+    if (result == SHMQ_OK)
+        result = shmq_making_publish(&making, error);
+    if (result) {
+        shmq_making_abandon(&making);
+        shmq_region_forget(region);
+    }
+    return result;
+}
+
+/* ---- recover the dead ------------------------------------------------------------------------------------ */
+
+/* Is this the process that opened the region? A forked child's copy is not open, and must touch nothing. */
+static inline int shmq_region_check_fork(const struct shmq_region *region, struct shmq_error *error)
+{
+    uint64_t pid = shmq_os_pid();
+
+    return pid == region->pid ? SHMQ_OK : shmq_error_set(error, SHMQ_ERROR_FORKED, "process", pid, region->pid);
+}
+
+/* Look at every other process slot and close the dead. Returns how many, or an error code. Blocks other threads that
+ * recover, not other processes. */
+static inline int shmq_region_recover(struct shmq_region *region, struct shmq_error *error)
+{
+    int recovered;
+
+    shmq_error_clear(error);
+    if (shmq_region_check_fork(region, error))
+        return error->code;
+    pthread_mutex_lock(&region->mutex); /* [D7] */
+    recovered = shmq_sweep(&region->map, &region->files, region->self.slot);
+    pthread_mutex_unlock(&region->mutex);
+    if (recovered >= 0)
+        return recovered;
+    shmq_error_at(error, &region->directory, region->files.name, "lock");
+    return shmq_error_set_os(error, "lock", recovered);
+}
+
+/* Recover if the interval's turn is due and nobody took it. `now` in monotonic ns. Returns as shmq_region_recover;
+ * 0 where another does it. */
+static inline int shmq_region_sweep_due(struct shmq_region *region, uint64_t now)
+{
+    struct shmq_error error;
+
+    return shmq_sweep_take(&region->map, now) ? shmq_region_recover(region, &error) : 0;
+}
+
+/* ---- open and close -------------------------------------------------------------------------------------- */
+
+/* Attach, or where that is allowed and there is nothing, create. AGAIN: start over. */
+static inline int shmq_region_attach_or_make(struct shmq_region *region, const struct shmq_region_options *options,
+    const struct shmq_facts *plan, struct shmq_error *error)
+{
+    struct shmq_error other;
+    int result = shmq_region_attach(region, options, error);
+
+    if (result != SHMQ_ERROR_NOT_FOUND || options->how == SHMQ_REGION_ATTACH)
+        return result;
+    result = shmq_region_make(region, options, plan, error);
+    if (result == SHMQ_ERROR_SPACE && shmq_region_attach(region, options, &other) == SHMQ_OK)
+        return SHMQ_OK; /* what took the space was another's making of this very region */
+    return result;
+}
+
+/* Try once. AGAIN: start over. */
+static inline int shmq_region_try(struct shmq_region *region, const struct shmq_region_options *options,
+    const struct shmq_facts *plan, bool sweep, struct shmq_error *error)
+{
+    int result = shmq_directory_open(&region->directory, options->directory, options->mode == 0660,
+        options->how != SHMQ_REGION_ATTACH, error);
+
+    if (result)
+        return result;
+    if (sweep)
+        shmq_catalog_sweep(&region->directory, options->name);
+    result = shmq_region_attach_or_make(region, options, plan, error);
+    shmq_directory_close(&region->directory);
+    return result;
+}
+
+/* Create the region, or attach to it, or whichever is possible. Any number of processes and threads may call at
+ * once, each with a region of its own. Waits for a maker of the same region that began earlier, but not for ever.
+ * SHMQ_OK, or an error code with *error filled; then the region is closed and nothing is left behind. */
+static inline int shmq_region_open(struct shmq_region *region, const struct shmq_region_options *options,
+    struct shmq_error *error)
+{
+    struct shmq_facts plan;
+    int result;
+
+    shmq_error_clear(error);
+    memset(region, 0, sizeof *region);
+    result = shmq_region_plan(options, &plan, error);
+    if (result)
+        return result;
+    shmq_region_init(region, options);
+    for (int i = 0; i < SHMQ_REGION_TRIES; i++) {
+        result = shmq_region_try(region, options, &plan, i == 0, error);
+        if (result != SHMQ_ERROR_AGAIN)
+            break;
+    }
+    if (result == SHMQ_ERROR_AGAIN) /* not a race any more */
+        return error->code = SHMQ_ERROR_GONE;
+    if (result)
+        return result;
+    shmq_error_clear(error);
+    if (options->prefault)
+        shmq_os_prefault(region->map.data, region->map.geometry.data_size);
+    (void)shmq_region_sweep_due(region, shmq_os_now());
+    return SHMQ_OK;
+}
+
+/* Leave: recover oneself, give up the slot, and if that was the last process, end the region. The mapping stays, for
+ * views that live on; shmq_region_forget unmaps it. No other thread is inside the region. */
+static inline void shmq_region_detach(struct shmq_region *region)
+{
+    struct shmq_error error;
+
+    if (shmq_region_check_fork(region, &error)) {
+        region->lock_page = NULL; /* the parent's: no mapping of this process */
+        return;
+    }
+    shmq_close(&region->self);
+    shmq_region_reach(region);
+    shmq_region_leave(region);
+    shmq_directory_close(&region->directory);
+}
+
+/* Close: detach and forget. Closing a closed region, or a parent's in a forked child, only lets go of what this
+ * process has. */
+static inline void shmq_region_close(struct shmq_region *region)
+{
+    if (!region->map.admin)
+        return;
+    shmq_region_detach(region);
+    pthread_mutex_destroy(&region->mutex);
+    shmq_region_forget(region);
+}
+
+#endif

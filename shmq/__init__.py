@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Messages between the processes of one machine, in place: no copy, no daemon, no system call."""
+
+from . import errors as _errors
+from ._channel import Receiver, Sender
+from ._loan import Loan
+from ._message import Message
+from ._region import (
+    Region,
+    list_regions,
+    open,  # noqa: F401
+    unlink,
+)
+from .errors import (
+    DecodeError,
+    EncodeError,
+    ForkedHandleError,
+    NoReceiver,
+    OutOfBlocks,
+    PeerDied,
+    QueueClosedError,
+    QueueInUseError,
+    RegionCorruptError,
+    RegionExistsError,
+    RegionGoneError,
+    RegionNotFoundError,
+    RegionPermissionError,
+    RegionSecurityError,
+    RegionSpaceError,
+    RegionVersionError,
+    RegistryFullError,
+    ShmqError,
+)
+from .explain import ProcessInfo, RegionInfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .errors import Empty, Full, ShutDown
+
+__version__ = "0.1.0"
+
+# `open` is left out: `from shmq import *` must not hide the built-in.
+__all__ = [
+    "DecodeError",
+    "Empty",
+    "EncodeError",
+    "ForkedHandleError",
+    "Full",
+    "Loan",
+    "Message",
+    "NoReceiver",
+    "OutOfBlocks",
+    "PeerDied",
+    "ProcessInfo",
+    "QueueClosedError",
+    "QueueInUseError",
+    "Receiver",
+    "Region",
+    "RegionCorruptError",
+    "RegionExistsError",
+    "RegionGoneError",
+    "RegionInfo",
+    "RegionNotFoundError",
+    "RegionPermissionError",
+    "RegionSecurityError",
+    "RegionSpaceError",
+    "RegionVersionError",
+    "RegistryFullError",
+    "Sender",
+    "ShmqError",
+    "ShutDown",
+    "list_regions",
+    "unlink",
+]
+
+
+def __getattr__(name: str) -> type[BaseException]:
+    """Full, Empty and ShutDown, which are made on first use (see errors.py)."""
+    if name in _errors.MADE_ON_FIRST_USE:
+        error: type[BaseException] = getattr(_errors, name)
+        return error
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint64_t
+
+from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
+from shmq._files cimport shmq_error, shmq_region, shmq_region_options
+
+# Makes an ndarray over a lease; set by shmq._arrays when numpy is first needed.
+ctypedef object (*array_maker)(Lease lease)
+
+
+cdef class Attachment:
+    cdef shmq_region region
+    cdef readonly str name
+    cdef shmq_actor *actor          # of this process; the GIL guards it
+    cdef const shmq_map *map
+    cdef bint is_open               # handles may be used
+    cdef bint attached              # the process slot is ours
+    cdef bint mapped                # the memory may be read
+    cdef PyObject *first_lease      # all leases, linked: they keep the mapping
+    cdef Py_ssize_t recovered       # dead processes whose slots this one gave back
+    cdef Py_ssize_t waiting         # threads in a wait that does not hold the GIL
+    cdef object __weakref__
+
+    cdef int check(self) except -1
+    cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1
+    cdef void settle(self) noexcept
+    cdef int tick(self, bint slept) except -1
+    cdef int recover_dead(self) except -1
+    cdef int note_recovered(self, int recovered) noexcept
+
+
+cdef class Lease:
+    cdef Attachment region
+    cdef shmq_hold hold
+    cdef PyObject *previous         # neighbours in the region's list of leases
+    cdef PyObject *next
+    cdef bint owns                  # the block goes back when the last view dies
+    cdef bint has_handle            # a message or loan refers to it, besides views
+    cdef bint writable
+    cdef unsigned char *data
+    cdef Py_ssize_t nbytes
+    cdef shmq_array_type type
+    cdef int dimensions
+    cdef Py_ssize_t shape[6]
+    cdef Py_ssize_t strides[6]
+    cdef char format[4]
+
+    cdef int fill(self, Py_buffer *buffer, int flags) except -1
+    cdef void describe(self) noexcept
+    cdef bint is_pinned(self) noexcept
+
+
+cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable)
+cdef object array_over(Lease lease)
+cpdef object set_array_maker(object capsule)

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What a process has of a region: its slot, its mapping, and the leases that keep both while somebody looks."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint64_t
+from libc.string cimport memset
+
+from shmq._c cimport (
+    SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_envelope_read,
+    shmq_length_bytes, shmq_payload, shmq_release,
+)
+from shmq._files cimport (
+    shmq_error, shmq_os_now, shmq_region_detach, shmq_region_forget, shmq_region_open, shmq_region_options,
+    shmq_region_recover, shmq_region_sweep_due,
+)
+from shmq._types cimport format_of
+
+from shmq.errors import RegionCorruptError
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *object)
+
+cdef array_maker make_array = NULL
+
+
+cpdef object set_array_maker(object capsule):
+    """Called by shmq._arrays when it is loaded."""
+    global make_array
+    make_array = <array_maker> PyCapsule_GetPointer(capsule, NULL)
+
+
+cdef object array_over(Lease lease):
+    if make_array == NULL:
+        import shmq._arrays  # noqa: F401  numpy, on first use
+    return make_array(lease)
+
+
+cdef class Attachment:
+    """The part of a Region that messages, loans, senders and receivers lean on. Not public."""
+
+    cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1:
+        """Attach or create. A result of the core; on SHMQ_OK everything is open."""
+        cdef int result
+        with nogil:
+            result = shmq_region_open(&self.region, wanted, error)
+        if result == SHMQ_OK:
+            self.name = wanted.name.decode()
+            self.actor = &self.region.self
+            self.map = &self.region.map
+            self.is_open = self.attached = self.mapped = True
+            shmq_cache_resize(self.actor)
+        return result
+
+    cdef int check(self) except -1:
+        if not self.is_open:
+            raise ValueError(f"region {self.name!r} has been closed")
+        return 0
+
+    cdef int tick(self, bint slept) except -1:
+        """Between two tries of a wait: signals, and whoever died meanwhile."""
+        PyErr_CheckSignals()
+        self.check()
+        if slept and self.actor.cache.blocks:
+            shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
+        self.note_recovered(shmq_region_sweep_due(&self.region, shmq_os_now()))
+        return 0
+
+    cdef int note_recovered(self, int recovered) noexcept:
+        if recovered <= 0:  # none, or an error that the next try will meet again
+            return 0
+        self.recovered += recovered
+        shmq_cache_resize(self.actor)
+        return recovered
+
+    cdef int recover_dead(self) except -1:
+        cdef shmq_error error
+        return self.note_recovered(shmq_region_recover(&self.region, &error))
+
+    cdef void settle(self) noexcept:
+        """Once closed: leave as soon as no view and no wait needs the region, unmap once no lease is left."""
+        cdef PyObject *lease = self.first_lease
+        if self.is_open or self.waiting:
+            return
+        while self.attached and lease:
+            if (<Lease> lease).is_pinned():
+                return
+            lease = (<Lease> lease).next
+        if self.attached:
+            self.attached = False
+            shmq_region_detach(&self.region)
+        if self.mapped and not self.first_lease:
+            self.mapped = False
+            shmq_region_forget(&self.region)
+
+    def close(self):
+        """Leave the region; harmless when repeated.
+
+        Messages held are given up: those of a queue go to another receiver. Blocks that live views pin, and with them
+        the process slot, stay until the last view dies. A region that is not `persist` is gone with its last process.
+        """
+        if not self.is_open:
+            return
+        self.is_open = False
+        self.settle()
+
+    def __enter__(self):
+        self.check()
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def __dealloc__(self):
+        self.is_open = False
+        self.waiting = 0
+        self.settle()
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Lease:
+    """Keeps a block, and the memory that it lies in, while a view of it lives. Not public."""
+
+    cdef void describe(self) noexcept:
+        """Fill in format and strides after `type` has been set."""
+        cdef Py_ssize_t step = self.type.item_size
+        cdef int i, at = 0
+        self.dimensions = self.type.dimensions
+        for i in range(self.dimensions - 1, -1, -1):
+            self.shape[i] = self.type.shape[i]
+            self.strides[i] = step
+            step *= self.shape[i]
+        memset(self.format, 0, sizeof(self.format))
+        if self.type.byte_order == b">":
+            self.format[at] = b">"
+            at += 1
+        if self.type.kind == b"c":
+            self.format[at] = b"Z"
+            at += 1
+        self.format[at] = format_of(&self.type)
+
+    cdef int fill(self, Py_buffer *buffer, int flags) except -1:
+        if flags & PyBUF_WRITABLE and not self.writable:
+            raise BufferError("a received message is read-only: take .copy(), or .edit() to write in place")
+        if not self.format[0]:
+            raise BufferError("this element type has no buffer format: use .array")
+        buffer.buf = self.data
+        buffer.obj = self
+        buffer.len = self.nbytes
+        buffer.readonly = not self.writable
+        buffer.itemsize = self.type.item_size
+        buffer.ndim = self.dimensions
+        buffer.format = self.format if flags & PyBUF_FORMAT else NULL
+        buffer.shape = self.shape if flags & PyBUF_ND else NULL
+        buffer.strides = self.strides if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+        if not flags & PyBUF_ND:  # a plain run of bytes was asked for
+            buffer.ndim = 1
+            buffer.itemsize = 1
+        return 0
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.fill(buffer, flags)
+
+    cdef bint is_pinned(self) noexcept:
+        """Does a view live, other than the handle itself?"""
+        return self.owns and Py_REFCNT(<PyObject *> self) > self.has_handle
+
+    def __dealloc__(self):
+        if self.region is None:
+            return
+        if self.previous:
+            (<Lease> self.previous).next = self.next
+        else:
+            self.region.first_lease = self.next
+        if self.next:
+            (<Lease> self.next).previous = self.previous
+        if self.owns and self.region.attached:
+            shmq_release(self.region.actor, &self.hold)
+        if not self.region.is_open:
+            self.region.settle()
+
+
+cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable):
+    """A lease over a block that the caller holds; it owns the block from now on."""
+    cdef Lease lease = Lease.__new__(Lease)
+    cdef uint64_t nbytes = shmq_length_bytes(length)
+    if length & SHMQ_LENGTH_ENVELOPE:
+        if shmq_envelope_read(&region.map.block[hold.block], nbytes, &lease.type) != SHMQ_OK:
+            raise RegionCorruptError(
+                f"the message at offset {shmq_block_offset(region.map, hold.block)} describes an array that its "
+                f"{nbytes} bytes cannot be; read it with bytes(message), and look for a process that writes astray")
+    else:
+        lease.type.kind = b"u"
+        lease.type.byte_order = b"|"
+        lease.type.item_size = 1
+        lease.type.dimensions = 1
+        lease.type.shape[0] = nbytes
+    lease.region = region
+    lease.hold = hold
+    lease.owns = True
+    lease.writable = writable
+    lease.data = shmq_payload(region.map, hold.block)
+    lease.nbytes = nbytes
+    lease.has_handle = True
+    lease.describe()
+    lease.next = region.first_lease
+    if lease.next:
+        (<Lease> lease.next).previous = <PyObject *> lease
+    region.first_lease = <PyObject *> lease
+    return lease

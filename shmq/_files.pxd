@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""What the Cython modules use of the region's files and life (include/shmq/region.h); no logic, each symbol once."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libcpp cimport bool as c_bool
+
+from shmq._c cimport shmq_actor, shmq_map
+
+
+cdef extern from "shmq/shmq.h" nogil:
+    int SHMQ_REGION_EITHER, SHMQ_REGION_CREATE, SHMQ_REGION_ATTACH
+    int SHMQ_ERROR_PIDS
+
+    struct shmq_error:
+        int code, os_errno
+        const char *what
+        uint64_t found, expected, asked, available
+        uint32_t uid, gid, owner, group, mode, pid_count
+        uint64_t pids[16]
+        char path[1]
+
+    struct shmq_region_options:
+        const char *name
+        const char *directory
+        const char *process
+        uint64_t size, granule
+        uint32_t max_processes, max_queues, mode
+        int how
+        c_bool persist, prefault
+
+    struct shmq_region:
+        shmq_map map
+        shmq_actor self
+        uint64_t id, pid
+        c_bool persist
+
+    struct shmq_region_info:
+        char name[101]
+        uint64_t id, size, granule, creator_pid, created_ns
+        uint32_t max_processes, max_queues, attached
+        c_bool persist
+        shmq_error error
+
+    int shmq_region_open(shmq_region *region, const shmq_region_options *options, shmq_error *error)
+    void shmq_region_detach(shmq_region *region)
+    void shmq_region_forget(shmq_region *region)
+    int shmq_region_recover(shmq_region *region, shmq_error *error)
+    int shmq_region_sweep_due(shmq_region *region, uint64_t now)
+    int shmq_region_list(const char *directory, void (*visit)(void *context, const shmq_region_info *info) noexcept,
+                         void *context, shmq_error *error)
+    int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
+    uint64_t shmq_os_now()
+    const char *shmq_error_text(int code)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Received messages."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.ref cimport PyObject
+
+from shmq._attachment cimport Lease, array_over, lease_new
+from shmq._c cimport (
+    shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load, shmq_release,
+)
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *object)
+
+
+cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1:
+    cdef Py_ssize_t at = index
+    if at < 0:
+        at += nbytes
+    if at < 0 or at >= nbytes:
+        raise IndexError(f"index {index} is out of range for a payload of {nbytes} bytes")
+    return at
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Message:
+    """A received message, read in place and read-only.
+
+    A live view (array, memoryview, slice of either) pins the block: `release` gives up the handle, and the block goes
+    back when the last view dies. Dropping the message releases it. As a context manager it is released on leaving.
+    `len`, indexing and `bytes()` speak bytes; `.array` and the buffer protocol speak the typed array that was sent.
+
+    Thread-safety: one thread at a time.
+    """
+
+    def __init__(self):
+        raise TypeError("messages come from Receiver.receive")
+
+    cdef int check(self) except -1:
+        if not self.held:
+            raise ValueError("the message has been released: take what you need before, or keep a view")
+        if not self.region.is_open:
+            raise ValueError("the region has been closed, and the message with it")
+        return 0
+
+    cdef Lease view(self):
+        self.check()
+        if self.lease is None:
+            self.lease = lease_new(self.region, self.message.hold, self.message.length, False)
+        return self.lease
+
+    cdef void give_back(self) noexcept:
+        """Give up the handle: with no view alive the block goes back now."""
+        self.held = False
+        if self.lease is not None:
+            self.lease.has_handle = False
+            self.lease = None
+        elif self.region.attached:
+            shmq_release(self.region.actor, &self.message.hold)
+
+    def release(self, *, bint strict=False):
+        """Give the message back; harmless when repeated.
+
+        Args:
+            strict: Raise instead where views still pin the block.
+
+        Raises:
+            BufferError: `strict`, and views live; the message stays held.
+        """
+        if not self.held:
+            return
+        if strict and self.lease is not None and Py_REFCNT(<PyObject *> self.lease) > 1:
+            raise BufferError(
+                f"{Py_REFCNT(<PyObject *> self.lease) - 1} views of the message live: drop them first, or release "
+                "without strict=True, which gives the block back when the last one dies")
+        self.give_back()
+
+    def __enter__(self):
+        self.check()
+        return self
+
+    def __exit__(self, *exc):
+        if self.held:
+            self.give_back()
+
+    def __dealloc__(self):
+        if self.held:
+            self.give_back()
+
+    @property
+    def array(self):
+        """The payload as a read-only numpy array of the type and shape that was sent, in place."""
+        return array_over(self.view())
+
+    @property
+    def memoryview(self):
+        """The payload as a read-only memoryview, in place."""
+        return PyMemoryView_FromObject(self.view())
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.view().fill(buffer, flags)
+
+    def __len__(self):
+        self.check()
+        return shmq_length_bytes(self.message.length)
+
+    def __bytes__(self):
+        self.check()
+        return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.message.hold.block),
+                                         shmq_length_bytes(self.message.length))
+
+    def __getitem__(self, index):
+        self.check()
+        cdef Py_ssize_t nbytes = shmq_length_bytes(self.message.length), start, stop, step
+        cdef unsigned char *data = shmq_payload(self.region.map, self.message.hold.block)
+        if not isinstance(index, slice):
+            return data[index_in(index, nbytes)]
+        start, stop, step = index.indices(nbytes)
+        if step == 1:
+            return PyBytes_FromStringAndSize(<char *> data + start, max(stop - start, 0))
+        return bytes(self)[index]
+
+    def copy(self):
+        """The payload as a writable numpy array of its own, outside shared memory."""
+        return self.array.copy()
+
+    @property
+    def label(self):
+        """The number that the sender gave it."""
+        self.check()
+        return self.message.label
+
+    @property
+    def seq(self):
+        """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps."""
+        self.check()
+        return self.message.position
+
+    @property
+    def sender(self):
+        """Name of the process that sent it, None where it is no longer attached."""
+        self.check()
+        cdef shmq_process_info info
+        if self.message.sender_slot >= self.region.map.geometry.max_processes:
+            return None
+        shmq_process_info_load(self.region.map, self.message.sender_slot, &info)
+        if info.epoch != self.message.sender_epoch:
+            return None
+        return info.name.decode("ascii", "replace")
+
+    @property
+    def redelivered(self):
+        """Whether an earlier receiver died holding it."""
+        self.check()
+        return self.message.redelivered
+
+    @property
+    def deliveries(self):
+        """How often it has been handed out, this time included."""
+        self.check()
+        return self.message.deliveries + 1
+
+    @property
+    def nbytes(self):
+        """Bytes of payload."""
+        self.check()
+        return shmq_length_bytes(self.message.length)
+
+    @property
+    def shape(self):
+        """Extents of the array."""
+        cdef Lease lease = self.view()
+        return tuple([lease.shape[i] for i in range(lease.dimensions)])
+
+    @property
+    def dtype(self):
+        """numpy dtype of the array."""
+        return self.array.dtype
+
+    @property
+    def offset(self):
+        """Where the payload lies: bytes from the start of the data segment, the same in every process."""
+        self.check()
+        return shmq_block_offset(self.region.map, self.message.hold.block)
+
+    def __repr__(self):
+        if not self.held or not self.region.is_open:
+            return "<shmq.Message released>"
+        return (f"<shmq.Message {shmq_length_bytes(self.message.length)} bytes at offset {self.offset}, "
+                f"label {self.message.label}, seq {self.message.position}>")

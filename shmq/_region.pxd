@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport uint32_t, uint64_t
+
+from shmq._attachment cimport Attachment
+from shmq._channel cimport Endpoint
+
+
+cdef class Region(Attachment):
+    cdef str holder_name(self, uint64_t claim)
+    cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1
+    cdef list count_processes(self)
+    cdef list list_queues(self)

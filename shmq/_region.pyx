@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+"""Regions: attach, hand out senders and receivers, tell who holds what, close."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from shmq._attachment cimport Attachment
+from shmq._c cimport (
+    SHMQ_IN_USE, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_OK, SHMQ_POLICY_BLOCK,
+    SHMQ_PROCESS_LIVE,
+    shmq_census, shmq_census_take, shmq_holdings, shmq_process_info, shmq_process_info_load, shmq_queue_claim, shmq_queue_delete,
+    shmq_queue_describe, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
+)
+from shmq._channel cimport Endpoint, Receiver, Sender
+from shmq._files cimport (
+    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
+    shmq_region_options, shmq_region_unlink,
+)
+
+from shmq import errors, explain, options
+
+
+cdef dict facts_of(shmq_error *error):
+    """The C side's error as plain Python, for explain.py."""
+    return {
+        "code": error.code,
+        "errno": error.os_errno,
+        "what": error.what.decode() if error.what != NULL else "",
+        "found": error.found,
+        "expected": error.expected,
+        "asked": error.asked,
+        "available": error.available,
+        "uid": error.uid,
+        "gid": error.gid,
+        "owner": error.owner,
+        "group": error.group,
+        "mode": error.mode,
+        "pids": [error.pids[i] for i in range(error.pid_count)],
+        "path": (<bytes> (<char *> error.path)).decode(errors="replace"),
+    }
+
+
+cdef object open_region(object type, dict given, int how):
+    """Create or attach, as `how` says; `given` has been through options.region_options."""
+    cdef Region region = Region.__new__(Region)
+    cdef shmq_region_options wanted
+    cdef shmq_error error
+    cdef bytes name = given["name"].encode()
+    cdef bytes directory = given["dir"]
+    cdef bytes process = given["process"].encode()
+    cdef int result
+    memset(&wanted, 0, sizeof(wanted))
+    wanted.name = name
+    wanted.directory = <char *> directory if directory is not None else NULL
+    wanted.process = process
+    wanted.size = given["size"]
+    wanted.granule = given["granule"]
+    wanted.max_processes = given["max_processes"]
+    wanted.max_queues = given["max_queues"]
+    wanted.mode = given["mode"]
+    wanted.how = how
+    wanted.persist = given["persist"]
+    wanted.prefault = given["prefault"]
+    result = region.begin(&wanted, &error)
+    if result != SHMQ_OK:
+        raise explain.region_error(facts_of(&error), given)
+    return region
+
+
+def open(name, size=None, *, process=None, access="both", persist=False, granule=None, mode=0o600, dir=None,
+         prefault=False, max_processes=128, max_queues=256):
+    """Create the region `name`, or attach to it where it is there already. Any number of processes may race.
+
+    Args:
+        name: Letters, digits, `.`, `_` and `-`, at most 100 characters.
+        size: Bytes of message memory, a number or a text such as "256MiB"; 32 MiB where it is created without. One
+            above the size of the region that is there is an error.
+        process: This process's name, for `Region.processes` and `Message.sender`.
+        access: "both"; receive-only access is not there yet.
+        persist: Keep the region when its last process closes or dies.
+        granule: Bytes of the smallest block, a power of two; chosen by size.
+        mode: File mode; 0o660 shares with the group of `dir`.
+        dir: Directory of regions to use instead of $SHMQ_DIR or the user's own under /dev/shm.
+        prefault: Touch all message memory now.
+        max_processes: How many may attach at once, up to 1,024.
+        max_queues: How many queues it may have, up to 1,024.
+
+    Returns:
+        A Region.
+
+    Raises:
+        RegionSpaceError: Too little shared memory, or a limit.
+        RegionVersionError: Made by another version, or smaller than asked for.
+        RegionSecurityError: What lies in its place was not made by this user.
+        RegistryFullError: `max_processes` are attached.
+        ValueError: An argument out of range.
+    """
+    given = options.region_options(name, size, process, access, persist, granule, mode, dir, prefault, max_processes,
+                                   max_queues)
+    return open_region(Region, given, SHMQ_REGION_EITHER)
+
+
+cdef void note_region(void *context, const shmq_region_info *info) noexcept with gil:
+    """Called for each region of a directory."""
+    if info.error.code == 0:
+        (<list> context).append(explain.RegionInfo(
+            (<bytes> (<char *> info.name)).decode(errors="replace"), info.size, info.granule, info.attached, info.persist,
+            info.creator_pid, info.created_ns / 1e9, info.max_processes, info.max_queues))
+
+
+def list_regions(dir=None):
+    """The regions of this user, or of directory `dir`, as RegionInfo; what nobody is left of is swept away first."""
+    cdef shmq_error error
+    cdef bytes directory = options.directory(dir)
+    found = []
+    if shmq_region_list(<char *> directory if directory is not None else NULL, note_region, <void *> found,
+                        &error) != SHMQ_OK:
+        raise explain.region_error(facts_of(&error), {})
+    return sorted(found)
+
+
+def unlink(str name not None, missing_ok=False, *, dir=None):
+    """Remove the name of a region; who is attached goes on undisturbed, and the memory goes with the last of them.
+
+    Raises:
+        RegionNotFoundError: There is none, unless `missing_ok`.
+    """
+    cdef shmq_error error
+    cdef bytes directory = options.directory(dir)
+    cdef bytes text = options.region_name(name).encode()
+    if shmq_region_unlink(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
+        raise explain.region_error(facts_of(&error), {"name": name})
+
+
+cdef class Region(Attachment):
+    """A shared region of memory that this process is attached to.
+
+    Thread-safety: may be shared between threads.
+    """
+
+    def __init__(self):
+        raise TypeError("use shmq.open, Region.create or Region.attach")
+
+    @classmethod
+    def create(cls, name, size=None, *, process=None, access="both", persist=False, granule=None, mode=0o600, dir=None,
+               prefault=False, max_processes=128, max_queues=256):
+        """Create a region that must not exist yet. Arguments and errors as for `shmq.open`.
+
+        Raises:
+            RegionExistsError: There is one of that name.
+        """
+        given = options.region_options(name, size, process, access, persist, granule, mode, dir, prefault,
+                                       max_processes, max_queues)
+        return open_region(cls, given, SHMQ_REGION_CREATE)
+
+    @classmethod
+    def attach(cls, name, *, timeout=0, process=None, access="both", dir=None):
+        """Attach to a region that must exist.
+
+        Args:
+            timeout: Seconds to wait for somebody to create it; None waits for ever.
+
+        Raises:
+            RegionNotFoundError: There is none, in time.
+        """
+        given = options.region_options(name, None, process, access, False, None, 0o600, dir, False, 128, 256)
+        return options.until(timeout, lambda: open_region(cls, given, SHMQ_REGION_ATTACH), errors.RegionNotFoundError)
+
+    cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1:
+        """Find or make the queue and let `end` denote it."""
+        cdef shmq_queue_spec spec
+        cdef bytes text = options.queue_name(queue).encode()
+        cdef int result
+        self.check()
+        spec.kind = SHMQ_KIND_WORK
+        spec.policy = SHMQ_POLICY_BLOCK
+        spec.depth = depth
+        spec.name = text
+        result = shmq_queue_open(self.actor, &spec, True, &end.ref)
+        if result == SHMQ_NO_QUEUES:
+            raise explain.queues_full(self, queue)
+        if result == SHMQ_NO_SPACE:
+            raise explain.no_slots(self, queue, depth)
+        if result != SHMQ_OK:
+            raise explain.queue_corrupt(self, queue)
+        end.region = self
+        end.queue = queue
+        end.fixed_spin = -1
+        shmq_spin_init(&end.spin)
+        return 0
+
+    def sender(self, str queue not None, *, depth=None):
+        """The sending end of a work queue, made if it is missing.
+
+        Args:
+            queue: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
+            depth: How many messages it may hold, 1 to 65,536, where this makes it; 1,024 by default.
+
+        Returns:
+            A Sender. Any number may send to one queue.
+        """
+        cdef Sender sender = Sender.__new__(Sender)
+        self.open_queue(sender, queue, options.queue_depth(depth if depth is not None else 1024))
+        sender.receives = False
+        sender.is_open = True
+        return sender
+
+    def receiver(self, str queue not None, *, depth=1024, overflow="block", bint shared=False, spin=None):
+        """The receiving end of a work queue, made if it is missing.
+
+        Args:
+            queue: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
+            depth: How many messages it may hold, 1 to 65,536, where this makes it.
+            overflow: "block"; policies that drop are not there yet.
+            shared: Compete with other receivers; each message goes to one. Fixed by the first receiver.
+            spin: Seconds to spin before sleeping; None learns it, up to 100 µs.
+
+        Returns:
+            A Receiver.
+
+        Raises:
+            QueueInUseError: Another receiver has claimed the queue, or it is shared and this one is not, or vice versa.
+        """
+        cdef Receiver receiver = Receiver.__new__(Receiver)
+        cdef uint64_t holder = 0
+        cdef double seconds = options.spin_seconds(spin)
+        cdef int result
+        options.overflow_policy(overflow)
+        self.open_queue(receiver, queue, options.queue_depth(depth))
+        result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
+        if result == SHMQ_IN_USE and self.recover_dead() > 0:
+            result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
+        if result == SHMQ_IN_USE:
+            raise explain.queue_in_use(queue, self.holder_name(holder))
+        if result == SHMQ_MISMATCH:
+            raise explain.sharing_mismatch(queue, shared)
+        if result != SHMQ_OK:
+            raise errors.QueueClosedError(f"queue {queue!r} was deleted while it was being opened: open it again")
+        receiver.fixed_spin = seconds
+        receiver.receives = True
+        receiver.shared = shared
+        receiver.is_open = True
+        return receiver
+
+    cdef str holder_name(self, uint64_t claim):
+        cdef shmq_process_info info
+        cdef uint32_t slot = (claim & 0xFFFFFFFF) - 1
+        if slot >= self.map.geometry.max_processes:
+            return "another receiver"
+        shmq_process_info_load(self.map, slot, &info)
+        return explain.process_title(info.pid, info.name.decode("ascii", "replace"), slot)
+
+    def delete_queue(self, str name not None):
+        """Delete a queue and free what is in it; its senders and receivers get QueueClosedError.
+
+        Raises:
+            ValueError: There is no queue of that name.
+        """
+        cdef shmq_queue_ref ref
+        cdef shmq_queue_spec spec
+        cdef bytes text = options.queue_name(name).encode()
+        self.check()
+        memset(&spec, 0, sizeof(spec))
+        spec.name = text
+        if shmq_queue_open(self.actor, &spec, False, &ref) != SHMQ_OK:
+            raise ValueError(f"region {self.name!r} has no queue {name!r}")
+        shmq_queue_delete(self.actor, &ref)
+
+    def recover(self):
+        """Look for dead processes now and give back what they held; waits and full queues do so by themselves.
+
+        Returns:
+            How many were recovered.
+        """
+        self.check()
+        return self.recover_dead()
+
+    def processes(self):
+        """Who is attached and holds what: a list of ProcessInfo, exact when nothing moves.
+
+        `loans` and `held` count blocks being written and messages not released, `cached` free blocks at hand, `bytes`
+        all of them in whole blocks.
+        """
+        self.check()
+        return [explain.ProcessInfo(**one) for one in self.count_processes()]
+
+    cdef list count_processes(self):
+        cdef shmq_census *census = <shmq_census *> malloc(sizeof(shmq_census))
+        cdef shmq_process_info info
+        cdef shmq_holdings *holdings
+        cdef uint32_t slot
+        found = []
+        if census == NULL:
+            raise MemoryError
+        queues = self.list_queues()
+        shmq_census_take(census, self.map)
+        for slot in range(self.map.geometry.max_processes):
+            shmq_process_info_load(self.map, slot, &info)
+            if info.state != SHMQ_PROCESS_LIVE:
+                continue
+            holdings = &census.process[slot]
+            found.append({
+                "pid": info.pid, "name": info.name.decode("ascii", "replace"), "slot": slot,
+                "loans": max(0, <int> (holdings.loans - holdings.cached)), "held": holdings.held,
+                "cached": holdings.cached, "bytes": holdings.bytes, "queues": [queue["name"] for queue in queues
+                           if queue["claim"] == (<uint64_t> info.epoch << 32 | (slot + 1))],
+            })
+        free(census)
+        return found
+
+    cdef list list_queues(self):
+        """The open named queues, as dicts."""
+        cdef shmq_queue_info info
+        cdef uint32_t qid
+        found = []
+        for qid in range(self.map.geometry.max_processes, self.map.geometry.queues):
+            if shmq_queue_describe(self.map, qid, &info):
+                found.append({
+                    "name": info.name.decode("ascii", "replace"), "depth": info.depth, "queued": info.count,
+                    "claim": info.claim, "shared": info.shared, "shut": info.shut,
+                })
+        return found
+
+    def stats(self):
+        """Counts over the whole region, exact when nothing moves: a dict of sizes in bytes and numbers."""
+        cdef shmq_census *census
+        self.check()
+        census = <shmq_census *> malloc(sizeof(shmq_census))
+        if census == NULL:
+            raise MemoryError
+        shmq_census_take(census, self.map)
+        found = {
+            "size": self.map.geometry.data_size,
+            "granule": 1 << self.map.geometry.granule_shift,
+            "largest_block": 1 << (self.map.geometry.max_order + self.map.geometry.granule_shift),
+            "used_bytes": census.used_bytes,
+            "free_bytes": self.map.geometry.data_size - census.used_bytes,
+            "queued": census.queued,
+            "queued_bytes": census.queued_bytes,
+            "requeued": census.requeued,
+            "corrupt": self.actor.corrupt,
+            "recovered": self.recovered,
+            "max_queues": self.map.geometry.max_queues,
+            "max_processes": self.map.geometry.max_processes,
+            "queues": {queue["name"]: {"depth": queue["depth"], "queued": queue["queued"], "shared": queue["shared"],
+                                       "shut": queue["shut"], "claimed": queue["claim"] != 0} for queue in self.list_queues()},
+        }
+        free(census)
+        return found
+
+    @property
+    def size(self):
+        """Bytes of message memory."""
+        return self.region.map.geometry.data_size
+
+    @property
+    def granule(self):
+        """Bytes of the smallest block."""
+        return 1 << self.region.map.geometry.granule_shift
+
+    @property
+    def closed(self):
+        """Whether it has been closed."""
+        return not self.is_open
+
+    def __repr__(self):
+        return f"<shmq.Region {self.name!r}, {self.size} bytes{', closed' if self.closed else ''}>"

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What callers may say, checked once: names, sizes, depths, timeouts. Each refusal tells the value and the rule."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+NAME_MAX = 100
+DEPTH_MAX = 65536
+POLL_SECONDS = 0.001
+
+T = TypeVar("T")
+
+
+def name_of(what: str, name: str, also: str = "") -> str:
+    """A valid name, unchanged."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} name is a {type(name).__name__}: give a str")
+    if not 0 < len(name) <= NAME_MAX or not NAME_CHARACTERS.union(also).issuperset(name) or name in (".", ".."):
+        raise ValueError(
+            f"{what} name {name!r} ({len(name)} characters): use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -"
+            + (f" {also}" if also else "")
+        )
+    return name
+
+
+def region_name(name: str) -> str:
+    """A valid region name, unchanged."""
+    name = name_of("region", name)
+    if name.startswith("."):
+        raise ValueError(f"region name {name!r}: it may not begin with a dot, which is kept for regions being made")
+    return name
+
+
+def queue_name(name: str) -> str:
+    """A valid queue name, unchanged."""
+    return name_of("queue", name, "/")
+
+
+def directory(dir: str | os.PathLike[str] | None) -> bytes | None:
+    """The directory of regions as the core wants it; None for this user's own."""
+    return os.fsencode(os.path.abspath(dir)) if dir is not None else None
+
+
+def byte_size(what: str, size: int | str | None) -> int:
+    """Bytes from a number or from a text such as "256MiB"; 0 for None."""
+    if size is None:
+        return 0
+    if isinstance(size, str):
+        text = size.strip().lower()
+        digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+        unit = text[len(digits) :].strip()
+        try:
+            number = float(digits)
+        except ValueError:
+            number = -1
+        if unit not in UNITS or not 0 < number < 2**63:
+            raise ValueError(f'{what} is {size!r}: give bytes as a number, or a text such as "256MiB" or "1.5GiB"')
+        return int(number * UNITS[unit])
+    number = int(size)
+    if number <= 0:
+        raise ValueError(f"{what} is {number} bytes: give a number above 0")
+    return number
+
+
+def queue_depth(depth: int) -> int:
+    """A valid depth, unchanged."""
+    if not 1 <= depth <= DEPTH_MAX:
+        raise ValueError(f"depth is {depth}: a queue holds 1 to {DEPTH_MAX} messages")
+    return depth
+
+
+def spin_seconds(spin: float | None) -> float:
+    """Seconds to spin; negative where it is to be learnt."""
+    if spin is None:
+        return -1.0
+    if not spin >= 0:
+        raise ValueError(f"spin is {spin!r}: give seconds from 0 up, or None to learn it")
+    return float(spin)
+
+
+def overflow_policy(overflow: str) -> None:
+    """Refuse a policy that there is not."""
+    if overflow != "block":
+        raise ValueError(f'overflow is {overflow!r}: only "block" is there so far')
+
+
+def whole_number(what: str, number: int, least: int, most: int) -> int:
+    """A number within its bounds, unchanged."""
+    if not least <= number <= most:
+        raise ValueError(f"{what} is {number}: give {least} to {most}")
+    return number
+
+
+def region_options(
+    name: str,
+    size: int | str | None,
+    process: str | None,
+    access: str,
+    persist: bool,
+    granule: int | str | None,
+    mode: int,
+    dir: str | os.PathLike[str] | None,
+    prefault: bool,
+    max_processes: int,
+    max_queues: int,
+) -> dict[str, Any]:
+    """The arguments of `shmq.open`, checked."""
+    if access != "both":
+        raise ValueError(f'access is {access!r}: only "both" is there so far')
+    if mode not in (0o600, 0o660):
+        raise ValueError(f"mode is {mode:#o}: give 0o600, or 0o660 with a directory of the group's own as dir=")
+    if mode == 0o660 and dir is None:
+        raise ValueError("mode is 0o660 without dir=: this user's own directory keeps the group out; name another")
+    grain = byte_size("granule", granule)
+    if grain and (grain & (grain - 1) or not 512 <= grain <= 1 << 20):
+        raise ValueError(f"granule is {grain} bytes: give a power of two from 512 to {1 << 20}")
+    nbytes = byte_size("size", size)
+    if size is not None and nbytes < 1 << 20:
+        raise ValueError(f"size is {nbytes} bytes: a region has at least {1 << 20} (1 MiB)")
+    return {
+        "name": region_name(name),
+        "size": nbytes,
+        "process": name_of("process", process) if process is not None else f"pid-{os.getpid()}",
+        "persist": bool(persist),
+        "granule": grain,
+        "mode": mode,
+        "dir": directory(dir),
+        "prefault": bool(prefault),
+        "max_processes": whole_number("max_processes", max_processes, 1, 1024),
+        "max_queues": whole_number("max_queues", max_queues, 1, 1024),
+    }
+
+
+def until(timeout: float | None, attempt: Callable[[], T], missing: type[BaseException]) -> T:
+    """Repeat `attempt` until it does not raise `missing`, or `timeout` seconds are over."""
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return attempt()
+        except missing:
+            if end is not None and time.monotonic() >= end:
+                raise
+        time.sleep(POLL_SECONDS)

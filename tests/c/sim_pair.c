@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* The operations that meet, what they find, and what must hold after. */
+#include "sim_pair.h"
+
+#include "sim_process.h"
+
+#define THIRD 2     /* a process that died before the run and waits to be recovered */
+
+enum { ALPHA, BETA, GAMMA };
+
+static struct sim_process *const self_of[2] = { &sim_processes[0], &sim_processes[1] };
+
+static struct sim_process *peer_of(const struct sim_process *self) { return self == self_of[0] ? self_of[1] : self_of[0]; }
+
+/* ---- operations on messages ---- */
+
+static void send_to(struct sim_process *self, const struct shmq_queue_ref *target)
+{
+    struct shmq_queue_ref ref = *target;
+
+    if (!ref.queue || sim_do_loan(self, 0) != SHMQ_OK) /* who left and returned has no inbox yet */
+        return;
+    if (sim_do_send(self, self->loan_count - 1, &ref) != SHMQ_OK)
+        sim_do_return(self, self->loan_count - 1);
+}
+
+static void send_inbox(struct sim_process *self) { send_to(self, &peer_of(self)->inbox); }
+static void send_alpha(struct sim_process *self) { send_to(self, &self->named[ALPHA].ref); }
+static void receive_inbox(struct sim_process *self) { sim_do_receive(self, &self->inbox); }
+static void receive_alpha(struct sim_process *self) { sim_do_receive(self, &self->named[ALPHA].ref); }
+static void release(struct sim_process *self) { sim_do_release(self, 0); }
+static void edit(struct sim_process *self) { sim_do_edit(self, 0); }
+
+static void forward_inbox(struct sim_process *self)
+{
+    struct shmq_queue_ref ref = peer_of(self)->inbox;
+
+    if (ref.queue)
+        sim_do_forward(self, 0, &ref);
+}
+
+static void forward_beta(struct sim_process *self) { sim_do_forward(self, 0, &self->named[BETA].ref); }
+static void forward_alpha(struct sim_process *self) { sim_do_forward(self, 0, &self->named[ALPHA].ref); }
+static void recover(struct sim_process *self) { sim_sweep(&self->actor); }
+static void open_gamma(struct sim_process *self) { sim_do_open(self, GAMMA, 1, true); }
+static void delete_alpha(struct sim_process *self) { sim_do_delete(self, ALPHA); }
+
+static void remake_alpha(struct sim_process *self)
+{
+    sim_do_delete(self, ALPHA);
+    sim_do_open(self, ALPHA, 1, true);
+}
+
+static void claim_beta(struct sim_process *self) { sim_do_claim(self, BETA, false); }
+static void claim_beta_shared(struct sim_process *self) { sim_do_claim(self, BETA, true); }
+
+static void remake_inbox(struct sim_process *self)
+{
+    sim_do_close_inbox(self);
+    if (self->inbox_state == SIM_NO_INBOX)
+        sim_do_open_inbox(self, 1);
+}
+
+static void shut_alpha(struct sim_process *self) { sim_do_shut(self, ALPHA); }
+static void wait_beta(struct sim_process *self) { sim_do_wait(self, &self->named[BETA].ref, 1); }
+
+static void leave_and_return(struct sim_process *self)
+{
+    int fibre = self->fibre;
+
+    sim_process_leave(self);
+    sim_process_attach(self, fibre);
+}
+
+/* ---- operations on blocks ---- */
+
+static void loan_and_return(struct sim_process *self, uint32_t order)
+{
+    if (sim_do_loan(self, order) == SHMQ_OK)
+        sim_do_return(self, self->loan_count - 1);
+}
+
+static void small_block(struct sim_process *self) { loan_and_return(self, 0); }
+static void pair_of_granules(struct sim_process *self) { loan_and_return(self, 1); }
+static void whole_unit(struct sim_process *self) { loan_and_return(self, 5); }
+static void whole_region(struct sim_process *self) { loan_and_return(self, 6); }
+static void keep_small(struct sim_process *self) { sim_do_loan(self, 0); }
+static void return_small(struct sim_process *self) { sim_do_return(self, 0); }
+
+static void merge(struct sim_process *self)
+{
+    shmq_buddy_merge(&self->actor);
+    sim_operation_end();
+}
+
+enum kind { MESSAGES, BLOCKS };
+
+static const struct {
+    const char *name;
+    void (*act)(struct sim_process *self);
+    enum kind kind;
+} operations[] = {
+    { "send to inbox", send_inbox, MESSAGES },
+    { "send to alpha", send_alpha, MESSAGES },
+    { "receive from inbox", receive_inbox, MESSAGES },
+    { "receive from alpha", receive_alpha, MESSAGES },
+    { "release", release, MESSAGES },
+    { "edit", edit, MESSAGES },
+    { "forward to inbox", forward_inbox, MESSAGES },
+    { "forward to beta", forward_beta, MESSAGES },
+    { "forward to alpha", forward_alpha, MESSAGES },
+    { "recover", recover, MESSAGES },
+    { "open gamma", open_gamma, MESSAGES },
+    { "delete alpha", delete_alpha, MESSAGES },
+    { "re-make alpha", remake_alpha, MESSAGES },
+    { "claim beta", claim_beta, MESSAGES },
+    { "claim beta shared", claim_beta_shared, MESSAGES },
+    { "re-make inbox", remake_inbox, MESSAGES },
+    { "shut alpha", shut_alpha, MESSAGES },
+    { "wait for beta", wait_beta, MESSAGES },
+    { "leave and return", leave_and_return, MESSAGES },
+    { "small block", small_block, BLOCKS },
+    { "two granules", pair_of_granules, BLOCKS },
+    { "whole unit", whole_unit, BLOCKS },
+    { "whole region", whole_region, BLOCKS },
+    { "keep a small block", keep_small, BLOCKS },
+    { "return a small block", return_small, BLOCKS },
+    { "merge", merge, BLOCKS },
+    { "recover blocks", recover, BLOCKS },
+};
+
+uint32_t sim_pair_count(void) { return sizeof operations / sizeof operations[0]; }
+const char *sim_pair_name(uint32_t operation) { return operations[operation].name; }
+bool sim_pair_meets(uint32_t a, uint32_t b) { return operations[a].kind == operations[b].kind; }
+
+/* ---- what the operations find ---- */
+
+static void attach(int fibre)
+{
+    struct sim_process *process = &sim_processes[fibre];
+
+    sim_impersonate(fibre);
+    sim_process_attach(process, fibre);
+    process->actor.cache.limit = 0;
+}
+
+static void know_queues(struct sim_process *process, uint32_t depth)
+{
+    sim_do_open_inbox(process, depth);
+    sim_do_open(process, ALPHA, 2, true);
+    sim_do_open(process, BETA, 1, true);
+    sim_do_claim(process, ALPHA, true);
+}
+
+static void act_as(int fibre, void (*act)(struct sim_process *self))
+{
+    sim_impersonate(fibre);
+    act(&sim_processes[fibre]);
+}
+
+/* Everybody holds a message of alpha and has one in the inbox; one more is in alpha, so that it is full with the next.
+ * The third process is dead. */
+static void set_messages(void)
+{
+    for (int fibre = 0; fibre <= THIRD; fibre++) {
+        attach(fibre);
+        know_queues(&sim_processes[fibre], 2);
+    }
+    for (int fibre = 0; fibre <= THIRD; fibre++) {
+        act_as(0, send_alpha);
+        act_as(fibre, receive_alpha);
+    }
+    act_as(0, send_alpha);
+    act_as(0, send_inbox);
+    act_as(1, send_inbox);
+    sim_impersonate(0);
+    send_to(&sim_processes[0], &sim_processes[THIRD].inbox);
+    sim_impersonate(SIM_ROOT);
+    sim_process_died(THIRD);
+}
+
+/* Two units, of which the first is split and holds a block of each. The third process is dead and held one more. */
+static void set_blocks(void)
+{
+    for (int fibre = 0; fibre <= THIRD; fibre++) {
+        attach(fibre);
+        sim_do_loan(&sim_processes[fibre], 0);
+    }
+    sim_impersonate(SIM_ROOT);
+    sim_process_died(THIRD);
+}
+
+static void set_up(enum kind kind)
+{
+    static const struct sim_shape shapes[] = { { 14, 4, 3, 0, 0, 0 }, { 64, 4, 1, 0, 0, 0 } };
+
+    sim_reset(1);
+    sim_min_capacity_shift = 1;
+    for (int fibre = 0; fibre <= THIRD; fibre++)
+        memset(&sim_processes[fibre], 0, sizeof sim_processes[fibre]);
+    sim_world_make(&shapes[kind]);
+    sim_ledger_reset();
+    sim_processes_reset();
+    if (kind == MESSAGES)
+        set_messages();
+    else
+        set_blocks();
+    sim_impersonate(SIM_ROOT);
+}
+
+/* ---- a run ---- */
+
+static const struct sim_pair_run *current_run;
+
+static void body(void *argument)
+{
+    struct sim_process *self = argument;
+
+    operations[current_run->operation[self - sim_processes]].act(self);
+}
+
+/* Run until the end of the operation or of the process. A sleeper sleeps its slice. */
+static void run_on(int fibre, uint64_t accesses)
+{
+    enum sim_state state = sim_run(fibre, accesses);
+
+    if (accesses == SIM_FOREVER)
+        while (state == SIM_ASLEEP) {
+            sim_time_out(fibre);
+            state = sim_run(fibre, SIM_FOREVER);
+        }
+    if (state == SIM_CRASHED)
+        sim_process_died(fibre);
+}
+
+static void recover_all(void)
+{
+    for (int round = 0; sim_sweep(&sim_root.actor); round++)
+        SIM_CHECK(round < 10, "recovery does not end");
+}
+
+static void empty_hands(struct sim_process *process)
+{
+    while (process->held_count)
+        sim_do_release(process, 0);
+    while (process->loan_count)
+        sim_do_return(process, 0);
+}
+
+static void drain(struct sim_process *process)
+{
+    do
+        empty_hands(process);
+    while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
+}
+
+/* Whatever can still be received is; then all leave and nothing may remain. */
+static void wind_up(void)
+{
+    for (uint32_t name = ALPHA; name <= GAMMA; name++) {
+        if (sim_do_open(&sim_root, name, 1, false) != SHMQ_OK)
+            continue;
+        while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
+            sim_do_release(&sim_root, 0);
+    }
+    for (int fibre = 0; fibre < 2; fibre++)
+        if (sim_processes[fibre].attached) {
+            sim_impersonate(fibre);
+            drain(&sim_processes[fibre]);
+        }
+    sim_ledger_settle();
+    for (int fibre = 0; fibre < 2; fibre++)
+        if (sim_processes[fibre].attached)
+            act_as(fibre, sim_process_leave);
+    sim_impersonate(SIM_ROOT);
+    for (uint32_t name = ALPHA; name <= GAMMA; name++)
+        if (sim_root.named[name].open)
+            sim_do_delete(&sim_root, name);
+    shmq_buddy_merge(&sim_root.actor);
+    sim_audit_empty();
+}
+
+struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
+{
+    int first = run->first, other = 1 - run->first;
+    struct sim_pair_result result;
+
+    snprintf(sim_context, sizeof sim_context, "%s (0) with %s (1): first %d for %llu, other for %llu, victim %d after %llu",
+        operations[run->operation[0]].name, operations[run->operation[1]].name, first, (unsigned long long)run->before_switch,
+        (unsigned long long)run->before_return, run->victim, (unsigned long long)run->dies_after);
+    set_up(operations[run->operation[0]].kind);
+    current_run = run;
+    for (int fibre = 0; fibre < 2; fibre++)
+        sim_spawn(body, &sim_processes[fibre]);
+    if (run->victim != SIM_NOBODY)
+        sim_crash_after(run->victim, run->dies_after);
+    run_on(first, run->before_switch);
+    result.first_made = sim_accesses(first);
+    run_on(other, run->before_return);
+    result.other_made = sim_accesses(other);
+    run_on(first, SIM_FOREVER);
+    run_on(other, SIM_FOREVER);
+    result.died = run->victim != SIM_NOBODY && sim_state(run->victim) == SIM_CRASHED;
+    sim_totals.crashes += result.died;
+    sim_totals.schedules++;
+    recover_all();
+    sim_audit(sim_process_hand);
+    wind_up();
+    return result;
+}
+
+/* ---- all runs ---- */
+
+/* Every pair of switches, for one death or none. False: nobody died, for the operation had ended before. */
+static bool all_switches(struct sim_pair_run *run, uint64_t *runs)
+{
+    struct sim_pair_result result = { 0, 0, false };
+    bool died = false;
+
+    for (run->first = 0; run->first < 2; run->first++)
+        for (run->before_switch = 0;; run->before_switch++) {
+            for (run->before_return = 1;; run->before_return++) {
+                result = sim_pair_run(run);
+                died = died || result.died;
+                ++*runs;
+                if (result.other_made < run->before_return)
+                    break;
+            }
+            if (result.first_made < run->before_switch)
+                break;
+        }
+    return died;
+}
+
+uint64_t sim_pair_exhaust(uint32_t a, uint32_t b)
+{
+    struct sim_pair_run run = { { a, b }, 0, 0, 0, SIM_NOBODY, 0 };
+    uint64_t runs = 0;
+
+    all_switches(&run, &runs);
+    for (run.victim = 0; run.victim < 2; run.victim++)
+        for (run.dies_after = 1; all_switches(&run, &runs); run.dies_after++)
+            continue;
+    return runs;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* A simulated process: what it has in hand, and the operations it performs, each wrapped in the ledger's bookkeeping. */
+#ifndef SIM_PROCESS_H
+#define SIM_PROCESS_H
+
+#include "sim_audit.h"
+#include "sim_ledger.h"
+
+#define SIM_HELD 12
+#define SIM_LOANS 4
+#define SIM_NAMES 4
+
+/* A named queue as a process knows it. */
+struct sim_opened {
+    struct shmq_queue_ref ref;
+    bool open;
+    enum { SIM_UNCLAIMED, SIM_SHARED, SIM_EXCLUSIVE } claim;
+};
+
+struct sim_process {
+    struct shmq_actor actor;
+    int fibre;              /* or SIM_ROOT */
+    bool attached;
+    struct shmq_queue_ref inbox;
+    enum { SIM_NO_INBOX, SIM_INBOX_OPEN, SIM_INBOX_CLOSING } inbox_state;
+    struct sim_opened named[SIM_NAMES];
+    struct shmq_message held[SIM_HELD];
+    uint32_t held_id[SIM_HELD];
+    uint32_t held_count;
+    struct shmq_hold loan[SIM_LOANS];
+    uint32_t loan_count;
+};
+
+/* All processes of the schedule; a fibre's is sim_processes[fibre]. The main program's own is sim_root. */
+extern struct sim_process sim_processes[SIM_FIBRES];
+extern struct sim_process sim_root;
+
+/* Forget all processes; the main program attaches as the last slot. */
+void sim_processes_reset(void);
+
+/* What is counted as being in hand: see sim_audit. */
+struct sim_hand sim_process_hand(uint32_t slot, uint32_t block);
+/* The fibre is gone: the kernel frees its locks, and nobody holds what it held. */
+void sim_process_died(int fibre);
+
+void sim_process_attach(struct sim_process *process, int fibre);
+/* Leave politely. */
+void sim_process_leave(struct sim_process *process);
+/* Exit between operations and leave everything as it is. */
+void sim_process_abandon(struct sim_process *process);
+
+/* Results are those of the header, after they were checked against what may be. */
+int sim_do_loan(struct sim_process *process, uint32_t order);       /* the loan is the last of process->loan */
+int sim_do_send(struct sim_process *process, uint32_t loan, const struct shmq_queue_ref *ref);
+void sim_do_return(struct sim_process *process, uint32_t loan);
+int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref); /* held last */
+void sim_do_release(struct sim_process *process, uint32_t held);
+void sim_do_edit(struct sim_process *process, uint32_t held);       /* becomes the last loan */
+int sim_do_forward(struct sim_process *process, uint32_t held, const struct shmq_queue_ref *ref);
+int sim_do_open_inbox(struct sim_process *process, uint32_t depth);
+void sim_do_close_inbox(struct sim_process *process);               /* first half, then second once nothing is held */
+int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool create);
+int sim_do_claim(struct sim_process *process, uint32_t name, bool shared);
+void sim_do_unclaim(struct sim_process *process, uint32_t name);
+int sim_do_delete(struct sim_process *process, uint32_t name);
+int sim_do_shut(struct sim_process *process, uint32_t name);
+/* Wait for a message until it comes or the queue ends, at most so many slices. */
+int sim_do_wait(struct sim_process *process, const struct shmq_queue_ref *ref, uint32_t slices);
+
+#endif

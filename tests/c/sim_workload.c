@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT */
+/* The random workload. */
+#include "sim_workload.h"
+
+#include "sim_process.h"
+
+enum phase { WORKING, DRAINING, LEAVING };
+
+/* What most operations of a schedule are about. */
+enum theme { MIXED, TRAFFIC, NAMING, RECOVERY, BLOCKS, THEMES };
+
+/* What a seed decides once for all processes. */
+static struct {
+    enum phase phase;
+    bool barrier;           /* everybody stops between operations, for an audit */
+    uint32_t operations_to_barrier;
+    uint32_t crash_chance;  /* of five */
+    uint32_t crash_window;  /* writes */
+    uint32_t cache_limit;
+    uint32_t largest_order;
+    uint32_t births_left;
+    enum theme theme;
+    uint32_t names;         /* how many names are in use */
+    uint32_t deepest;
+    bool keeps_alpha;       /* nobody deletes the first queue, so that nothing may be lost there */
+} plan;
+
+/* Steps that come so seldom that a death or a stall must be aimed at them. */
+static const enum shmq_step rare_steps[] = {
+    SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
+    SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_S3_KEEP, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
+    SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2, SHMQ_Q_SHARING,
+    SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM, SHMQ_N1,
+    SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1, SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS, SHMQ_C3_SETTLE,
+    SHMQ_C3_REQUEUE, SHMQ_C3_RECHECK, SHMQ_C3_UNDO, SHMQ_C4_RQ, SHMQ_C4_CLAIM, SHMQ_C5,
+};
+
+/* A stop at the first that leads to the second: dying there takes both. */
+static const struct { enum shmq_step stall, crash; } narrow_windows[] = {
+    { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_M2, SHMQ_M3 },
+    { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S3, SHMQ_S3_KEEP }, { SHMQ_S2, SHMQ_S2_HELP },
+    { SHMQ_RQ1_EPOCH, SHMQ_RQ2 }, { SHMQ_CLAIM, SHMQ_UNCLAIM }, { SHMQ_A2, SHMQ_A3 },
+};
+
+static enum shmq_step rare_step(void) { return rare_steps[sim_random(sizeof rare_steps / sizeof rare_steps[0])]; }
+
+static uint32_t pick(const uint32_t *choices, uint32_t count) { return choices[sim_random(count)]; }
+
+/* ---- the shape of the region and the weather ---- */
+
+static void make_world(void)
+{
+    static const uint32_t tiny[] = { 20, 32, 32 }, middle[] = { 64, 200, 500, 1024 }, large[] = { 2048, 2100, 2500 };
+    struct sim_shape shape = { 0, 4 + sim_random(4), 2 + sim_random(4), 0, 0, 0 };
+    uint32_t size = sim_random(10);
+
+    shape.granules = size < 4 ? pick(tiny, 3) : size < 8 ? pick(middle, 4) : pick(large, 3);
+    if (!sim_random(4))
+        shape.first_lap = 0xffffff - sim_random(6);
+    if (!sim_random(4))
+        shape.first_epoch = sim_random(2) ? 0xffffffff - sim_random(6) : 0xffff - sim_random(6);
+    if (!sim_random(4))
+        shape.first_gen = 0xffffff - sim_random(6);
+    sim_min_capacity_shift = 1 + sim_random(2);
+    sim_world_make(&shape);
+    plan.largest_order = shape.granules < 64 ? 2 : shape.granules < 2000 ? 6 : 11;
+}
+
+static struct sim_weather make_weather(void)
+{
+    static const uint32_t switches[] = { 20, 80, 200, 500, 1024 }, stalls[] = { 0, 0, 1, 3, 10 };
+    struct sim_weather weather = { pick(switches, 5), pick(stalls, 5), 20000, sim_random(4) == 0 };
+
+    return weather;
+}
+
+/* Who dies, and where; who stops for long, and where. */
+static void doom(int fibre)
+{
+    if (sim_random(2))
+        sim_stall_at(fibre, rare_step(), 1 + sim_random(3));
+    if (sim_random(5) >= plan.crash_chance)
+        return;
+    if (!sim_random(6)) {
+        uint32_t window = sim_random(sizeof narrow_windows / sizeof narrow_windows[0]);
+
+        sim_stall_at(fibre, narrow_windows[window].stall, 1);
+        sim_crash_at(fibre, narrow_windows[window].crash, 1);
+    } else if (sim_random(2))
+        sim_crash_after(fibre, 1 + sim_random(plan.crash_window));
+    else
+        sim_crash_at(fibre, rare_step(), 1 + sim_random(2));
+}
+
+/* ---- operations ---- */
+
+static uint32_t random_order(void)
+{
+    uint32_t order = sim_random(3) ? sim_random(2) : sim_random(plan.largest_order + 1);
+
+    return order <= sim_map.geometry.max_order ? order : sim_map.geometry.max_order;
+}
+
+static bool can_loan(const struct sim_process *process) { return process->loan_count < SIM_LOANS; }
+
+/* A queue to send to: anybody's inbox, perhaps an outdated one, or a named queue that I know. */
+static const struct shmq_queue_ref *random_target(struct sim_process *process)
+{
+    if (sim_random(4) < (plan.theme == MIXED ? 2u : 1u)) {
+        struct sim_process *peer = &sim_processes[sim_random(SIM_FIBRES - plan.births_left)];
+
+        return peer->inbox.queue ? &peer->inbox : NULL;
+    } else {
+        struct sim_opened *opened = &process->named[sim_random(plan.names)];
+
+        return opened->open ? &opened->ref : NULL;
+    }
+}
+
+static void op_send(struct sim_process *process)
+{
+    const struct shmq_queue_ref *target = random_target(process);
+    struct shmq_queue_ref ref;
+
+    if (!target || !can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
+        return;
+    ref = *target;
+    if (sim_do_send(process, process->loan_count - 1, &ref) != SHMQ_OK && sim_random(4))
+        sim_do_return(process, process->loan_count - 1);
+}
+
+static void op_send_kept_loan(struct sim_process *process)
+{
+    const struct shmq_queue_ref *target = random_target(process);
+    struct shmq_queue_ref ref;
+
+    if (!target || !process->loan_count)
+        return;
+    ref = *target;
+    sim_do_send(process, sim_random(process->loan_count), &ref);
+}
+
+static void op_loan(struct sim_process *process)
+{
+    if (process->loan_count < SIM_LOANS - 1)
+        sim_do_loan(process, random_order());
+}
+
+static void op_return(struct sim_process *process)
+{
+    if (process->loan_count)
+        sim_do_return(process, sim_random(process->loan_count));
+}
+
+static void op_receive_inbox(struct sim_process *process)
+{
+    if (process->held_count < SIM_HELD && process->inbox_state == SIM_INBOX_OPEN)
+        sim_do_receive(process, &process->inbox);
+}
+
+static struct sim_opened *random_claimed(struct sim_process *process)
+{
+    struct sim_opened *opened = &process->named[sim_random(plan.names)];
+
+    return opened->open && opened->claim != SIM_UNCLAIMED ? opened : NULL;
+}
+
+static void op_receive_named(struct sim_process *process)
+{
+    struct sim_opened *opened = random_claimed(process);
+
+    if (opened && process->held_count < SIM_HELD && sim_do_receive(process, &opened->ref) == SHMQ_CLOSED)
+        opened->open = false;
+}
+
+static void op_wait(struct sim_process *process)
+{
+    struct sim_opened *opened = random_claimed(process);
+
+    if (opened && process->held_count < SIM_HELD)
+        sim_do_wait(process, &opened->ref, 1 + sim_random(2));
+}
+
+static void op_release(struct sim_process *process)
+{
+    if (process->held_count)
+        sim_do_release(process, sim_random(process->held_count));
+}
+
+static void op_edit(struct sim_process *process)
+{
+    if (process->held_count && can_loan(process))
+        sim_do_edit(process, sim_random(process->held_count));
+}
+
+static void op_forward(struct sim_process *process)
+{
+    const struct shmq_queue_ref *target = random_target(process);
+    struct shmq_queue_ref ref;
+
+    if (!target || !process->held_count)
+        return;
+    ref = *target;
+    sim_do_forward(process, sim_random(process->held_count), &ref);
+}
+
+static void op_open(struct sim_process *process)
+{
+    sim_do_open(process, sim_random(plan.names), 1 + sim_random(plan.deepest), sim_random(4) != 0);
+}
+
+static void op_claim(struct sim_process *process)
+{
+    uint32_t name = sim_random(plan.names);
+
+    if (!process->named[name].open)
+        return;
+    if (process->named[name].claim == SIM_EXCLUSIVE)
+        sim_do_unclaim(process, name);
+    else if (process->named[name].claim == SIM_UNCLAIMED)
+        sim_do_claim(process, name, sim_random(3) != 0);
+}
+
+static void op_delete(struct sim_process *process)
+{
+    uint32_t name = sim_random(plan.names);
+
+    if (process->named[name].open && (name || !plan.keeps_alpha))
+        sim_do_delete(process, name);
+}
+
+static void op_shut(struct sim_process *process)
+{
+    uint32_t name = sim_random(plan.names);
+
+    if (!sim_random(4) && process->named[name].open && (name || !plan.keeps_alpha))
+        sim_do_shut(process, name);
+}
+
+static void op_inbox(struct sim_process *process)
+{
+    if (process->inbox_state == SIM_NO_INBOX)
+        sim_do_open_inbox(process, 1 + sim_random(plan.deepest));
+    else if (process->inbox_state == SIM_INBOX_CLOSING || !sim_random(4))
+        sim_do_close_inbox(process);
+}
+
+static void op_recover(struct sim_process *process) { sim_totals.sweeps += sim_sweep(&process->actor); }
+
+static void op_tidy(struct sim_process *process)
+{
+    if (sim_random(2))
+        shmq_cache_flush(&process->actor);
+    else
+        shmq_buddy_merge(&process->actor);
+    sim_operation_end();
+}
+
+typedef void operation(struct sim_process *process);
+
+/* As often as it stands here. */
+static operation *const mixed[] = {
+    op_send, op_send, op_send, op_send, op_send_kept_loan, op_loan, op_return, op_receive_inbox, op_receive_inbox,
+    op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release, op_edit, op_forward,
+    op_forward, op_open, op_claim, op_claim, op_delete, op_shut, op_inbox, op_recover, op_recover, op_tidy, op_wait,
+};
+
+static operation *const traffic[] = {
+    op_send, op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_receive_named, op_release,
+    op_release, op_release, op_forward, op_forward, op_receive_inbox, op_wait, op_claim, op_recover,
+};
+
+static operation *const naming[] = {
+    op_open, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_send, op_send, op_receive_named, op_receive_named,
+    op_release, op_forward, op_shut, op_inbox, op_recover, op_wait,
+};
+
+static operation *const recovery[] = {
+    op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_forward, op_forward, op_release, op_recover,
+    op_recover, op_recover, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_inbox, op_edit,
+};
+
+static operation *const blocks[] = {
+    op_loan, op_loan, op_loan, op_return, op_return, op_return, op_tidy, op_send, op_receive_inbox, op_release, op_recover,
+};
+
+static const struct { operation *const *list; uint32_t count; } themes[THEMES] = {
+    { mixed, sizeof mixed / sizeof mixed[0] }, { traffic, sizeof traffic / sizeof traffic[0] },
+    { naming, sizeof naming / sizeof naming[0] }, { recovery, sizeof recovery / sizeof recovery[0] },
+    { blocks, sizeof blocks / sizeof blocks[0] },
+};
+
+/* ---- the life of a process ---- */
+
+static void pause_if_asked(enum phase until)
+{
+    while (plan.barrier || plan.phase < until)
+        sim_park();
+}
+
+static void work(struct sim_process *process)
+{
+    uint32_t count = 20 + sim_random(100);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (plan.operations_to_barrier && --plan.operations_to_barrier == 0)
+            plan.barrier = true;
+        pause_if_asked(WORKING);
+        themes[plan.theme].list[sim_random(themes[plan.theme].count)](process);
+    }
+}
+
+/* Nothing new is sent any more: what is there must come out. */
+static void drain(struct sim_process *process)
+{
+    do {
+        while (process->held_count)
+            sim_do_release(process, 0);
+        while (process->loan_count)
+            sim_do_return(process, 0);
+    } while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
+}
+
+static void life(void *argument)
+{
+    struct sim_process *process = argument;
+
+    sim_process_attach(process, sim_current());
+    if (!process->attached)
+        return;
+    process->actor.cache.limit = plan.cache_limit;
+    for (uint32_t tier = 0; tier < sim_map.geometry.tiers; tier++)
+        process->actor.word_hint[tier] = sim_random(sim_map.geometry.word_count[tier]);
+    sim_do_open_inbox(process, 1 + sim_random(plan.deepest));
+    if (sim_do_open(process, 0, 1 + sim_random(plan.deepest), true) == SHMQ_OK)
+        sim_do_claim(process, 0, true);
+    work(process);
+    if (!sim_random(4)) { /* some go before the end, politely or by leaving everything as it is */
+        if (sim_random(2))
+            sim_process_leave(process);
+        else
+            sim_process_abandon(process);
+        return;
+    }
+    pause_if_asked(DRAINING);
+    drain(process);
+    pause_if_asked(LEAVING);
+    if (sim_random(2))
+        sim_process_leave(process);
+    else
+        sim_process_abandon(process);
+}
+
+static void give_birth(void)
+{
+    int fibre;
+
+    if (!plan.births_left)
+        return;
+    plan.births_left--;
+    fibre = sim_spawn(life, &sim_processes[SIM_FIBRES - plan.births_left - 1]);
+    SIM_CHECK(fibre == (int)(SIM_FIBRES - plan.births_left - 1), "fibres are numbered in order of birth");
+    doom(fibre);
+}
+
+static void on_death(int fibre)
+{
+    sim_totals.crashes++;
+    sim_process_died(fibre);
+    if (plan.phase == WORKING && sim_random(8))
+        give_birth();
+}
+
+/* ---- the schedule ---- */
+
+static void recover_all(void)
+{
+    for (int round = 0; sim_sweep(&sim_root.actor); round++)
+        SIM_CHECK(round < 10, "recovery does not end");
+}
+
+static void audit(void)
+{
+    recover_all();
+    sim_audit(sim_process_hand);
+}
+
+static void run(const struct sim_weather *weather)
+{
+    for (;;) {
+        sim_schedule(weather, on_death);
+        audit();
+        if (!plan.barrier)
+            return;
+        plan.barrier = false;
+        sim_unpark();
+    }
+}
+
+static void enter_phase(enum phase phase, const struct sim_weather *weather)
+{
+    plan.phase = phase;
+    sim_unpark();
+    run(weather);
+}
+
+/* The main program takes what is left in the named queues. */
+static void drain_named(void)
+{
+    for (uint32_t name = 0; name < SIM_NAMES; name++) {
+        if (sim_do_open(&sim_root, name, 1, false) != SHMQ_OK)
+            continue;
+        while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
+            sim_do_release(&sim_root, 0);
+    }
+}
+
+static void finish(void)
+{
+    while (sim_root.loan_count)
+        sim_do_return(&sim_root, 0);
+    for (uint32_t name = 0; name < SIM_NAMES; name++)
+        if (sim_do_open(&sim_root, name, 1, false) == SHMQ_OK)
+            sim_do_delete(&sim_root, name);
+    shmq_cache_flush(&sim_root.actor);
+    shmq_buddy_merge(&sim_root.actor);
+    shmq_buddy_merge(&sim_root.actor); /* a merged lower word may let the next tier's merge */
+    sim_audit_empty();
+}
+
+/* In a tiny region the main program takes most blocks, so that there are never enough. */
+static void make_scarce(void)
+{
+    sim_root.actor.cache.limit = 0;
+    if (sim_map.geometry.granules > 32 || sim_random(2))
+        return;
+    while (sim_root.loan_count < SIM_LOANS && sim_do_loan(&sim_root, 2) == SHMQ_OK)
+        continue;
+}
+
+void sim_random_schedule(uint64_t seed)
+{
+    static const uint32_t cache_limits[] = { 0, 0, 1, 4, 40 };
+    struct sim_weather weather;
+    uint32_t first;
+
+    snprintf(sim_context, sizeof sim_context, "sim_random %llu 1", (unsigned long long)seed);
+    sim_reset(seed);
+    memset(&plan, 0, sizeof plan);
+    memset(sim_processes, 0, sizeof sim_processes);
+    make_world();
+    sim_ledger_reset();
+    sim_processes_reset();
+    weather = make_weather();
+    plan.theme = (enum theme)sim_random(THEMES);
+    plan.names = plan.theme == MIXED ? SIM_NAMES : 1 + sim_random(2);
+    plan.deepest = plan.theme == MIXED ? 6 : 1 + sim_random(4);
+    plan.births_left = SIM_FIBRES;
+    plan.crash_chance = sim_random(6);
+    plan.crash_window = 50u << sim_random(7);
+    plan.cache_limit = pick(cache_limits, 5);
+    plan.keeps_alpha = sim_random(4) < (plan.theme == RECOVERY ? 2u : 3u);
+    plan.operations_to_barrier = sim_random(2) ? 1 + sim_random(400) : 0;
+    make_scarce();
+    first = 3 + sim_random(5);
+    while (first--)
+        give_birth();
+    run(&weather);
+    enter_phase(DRAINING, &weather);
+    drain_named();
+    sim_ledger_settle();
+    enter_phase(LEAVING, &weather);
+    finish();
+    sim_totals.schedules++;
+}
