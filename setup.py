@@ -7,7 +7,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ["_types", "_attachment", "_message", "_loan", "_channel", "_region", "_arrays"]
+MODULES = ["_types", "_attachment", "_endpoint", "_sender", "_receiver", "_region", "_arrays"]
 
 extensions = [
     Extension(

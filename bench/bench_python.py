@@ -18,12 +18,14 @@ import loops
 from futex import Words, ping_futex, pong_futex
 from pair import End, Pair
 from report import Line, report
+from shmq._probe import cache_line_probe
 from spin_ring import SpinRing
 
-from shmq import Receiver, Sender, _core
+from shmq import Receiver, Sender
 
 MIB = 1 << 20
 ROUNDS, COUNT, SLEEPING_ROUNDS = 100_000, 400_000, 2000
+RING_SLOTS = 1024  # a queue's default depth
 
 Take = Callable[[Pair], float]
 Medians = dict[str, float]
@@ -47,54 +49,48 @@ def filled(nbytes: int, count: int) -> Take:
     return lambda pair: nbytes * (count - 1) / pair.run(loops.feed_filled, loops.eat_filled, nbytes, count)[1]
 
 
-def in_rings(end: End, loop: Callable[..., Any], nbytes: int, number: int, slots: int, names: list[str]) -> Any:
+def on_rings(end: End, loop: Callable[..., Any], number: int, slots: int, names: list[str]) -> Any:
     """Run a loop of the spin ring on the rings of these names."""
-    rings = [SpinRing(nbytes, slots, name) for name in names]
+    rings = [SpinRing(slots, name) for name in names]
     try:
-        return loop(end, nbytes, number, *rings)
+        return loop(end, number, *rings)
     finally:
         for ring in rings:
             ring.close()
 
 
 def ping_ring(end: End, *arguments: Any) -> Any:
-    return in_rings(end, loops.ping_ring, *arguments)
+    return on_rings(end, loops.ping_ring, *arguments)
 
 
 def pong_ring(end: End, *arguments: Any) -> Any:
-    return in_rings(end, loops.pong_ring, *arguments)
+    return on_rings(end, loops.pong_ring, *arguments)
 
 
 def feed_ring(end: End, *arguments: Any) -> Any:
-    return in_rings(end, loops.feed_ring, *arguments)
+    return on_rings(end, loops.feed_ring, *arguments)
 
 
 def eat_ring(end: End, *arguments: Any) -> Any:
-    return in_rings(end, loops.eat_ring, *arguments)
+    return on_rings(end, loops.eat_ring, *arguments)
 
 
-def with_rings(rings: int, here: Any, there: Any, nbytes: int, number: int, slots: int) -> Callable[[Pair], Any]:
+def with_rings(pair: Pair, here: Callable[..., Any], there: Callable[..., Any], number: int, rings: int) -> Any:
     """Make the rings, run both sides on them, remove the rings."""
-
-    def take(pair: Pair) -> Any:
-        made = [SpinRing(nbytes, slots) for _ in range(rings)]
-        try:
-            return pair.run(here, there, nbytes, number, slots, [ring.name for ring in made])
-        finally:
-            for ring in made:
-                ring.close()
-
-    return take
+    made = [SpinRing(RING_SLOTS) for _ in range(rings)]
+    try:
+        return pair.run(here, there, number, RING_SLOTS, [ring.name for ring in made])
+    finally:
+        for ring in made:
+            ring.close()
 
 
-def ring_round_trip(nbytes: int, slots: int) -> Take:
-    take = with_rings(2, ping_ring, pong_ring, nbytes, ROUNDS, slots)
-    return lambda pair: median(take(pair)[0]) / 1e3
+def ring_round_trip(pair: Pair) -> float:
+    return median(with_rings(pair, ping_ring, pong_ring, ROUNDS, 2)[0]) / 1e3
 
 
-def ring_one_way(nbytes: int, slots: int) -> Take:
-    take = with_rings(1, feed_ring, eat_ring, nbytes, COUNT, slots)
-    return lambda pair: (COUNT - 1) / take(pair)[1] * 1e3
+def ring_one_way(pair: Pair) -> float:
+    return (COUNT - 1) / with_rings(pair, feed_ring, eat_ring, COUNT, 1)[1] * 1e3
 
 
 def asleep(pair: Pair) -> float:
@@ -130,9 +126,8 @@ IN_PLACE = "round trip, in place, 8 B"
 FUTEX = "bare futex, round trip"
 
 FIGURES = [
-    Figure(PROBE, "µs", lambda pair: _core.cache_line_probe() / 1e3),
-    Figure(RING, "µs", ring_round_trip(8, 64)),
-    Figure("spin ring, round trip, 16 MiB", "µs", ring_round_trip(16 * MIB, 2)),
+    Figure(PROBE, "µs", lambda pair: cache_line_probe() / 1e3),
+    Figure(RING, "µs", ring_round_trip),
     Figure(
         "round trip, bytes, 8 B",
         "µs",
@@ -158,7 +153,7 @@ FIGURES = [
         "≤",
         lambda medians: 1.15 * medians[IN_PLACE],
     ),
-    Figure(RING_ONE_WAY, "M/s", ring_one_way(8, 1024)),
+    Figure(RING_ONE_WAY, "M/s", ring_one_way),
     Figure(
         "one way, in place",
         "M/s",

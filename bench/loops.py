@@ -14,7 +14,7 @@ from pair import End
 from spin_ring import DATA, HEAD, TAIL, SpinRing
 
 PAYLOADS = [bytes([mark]) * 8 for mark in range(256)]
-DATA_WRONG = "a payload is not what was sent"
+WRONG = "a payload is not what was sent"
 
 
 def differences(times: list[int]) -> list[int]:
@@ -33,7 +33,7 @@ def ping_bytes(end: End, nbytes: int, rounds: int) -> list[int]:
         payload = PAYLOADS[number & 255]
         send(payload)
         if bytes(receive()) != payload:
-            raise ValueError(DATA_WRONG)
+            raise ValueError(WRONG)
         times[number + 1] = clock()
     return differences(times)
 
@@ -57,7 +57,7 @@ def ping_in_place(end: End, nbytes: int, rounds: int, queues: tuple[Any, ...] = 
         out.send()
         back = receive()
         if back[0] != mark or back[last] != mark:
-            raise ValueError(DATA_WRONG)
+            raise ValueError(WRONG)
         back.release()
         times[number + 1] = clock()
     return differences(times)
@@ -87,7 +87,7 @@ def ping_with(end: End, nbytes: int, rounds: int) -> list[int]:
             out[last] = mark
         with receive() as back:
             if back[0] != mark or back[last] != mark:
-                raise ValueError(DATA_WRONG)
+                raise ValueError(WRONG)
         times[number + 1] = clock()
     return differences(times)
 
@@ -116,7 +116,7 @@ def ping_array(end: End, nbytes: int, rounds: int) -> list[int]:
         back = receive()
         array = back.array
         if array[0] != mark or array[last] != mark:
-            raise ValueError(DATA_WRONG)
+            raise ValueError(WRONG)
         del array
         back.release()
         times[number + 1] = clock()
@@ -138,43 +138,38 @@ def pong_array(end: End, nbytes: int, rounds: int) -> None:
         out.send()
 
 
-def ping_ring(end: End, nbytes: int, rounds: int, there: SpinRing, back: SpinRing) -> list[int]:
+def ping_ring(end: End, rounds: int, there: SpinRing, back: SpinRing) -> list[int]:
     """The spin ring's round trip."""
-    clock, last, stride, mask, slots = time.perf_counter_ns, nbytes - 1, there.stride, there.mask, there.slots
-    words_out, data_out, words_in, data_in = there.words, there.data, back.words, back.data
+    clock, mask, slots, words_out, words_in = time.perf_counter_ns, there.mask, there.slots, there.words, back.words
     times = [clock()] * (rounds + 1)
     limit = slots
     for number in range(rounds):
-        mark = number & 255
-        at = DATA + (number & mask) * stride
         while number >= limit:
             limit = words_out[HEAD] + slots
-        data_out[at] = mark
-        data_out[at + last] = mark
+        at = DATA + (number & mask)
+        words_out[at] = number
         words_out[TAIL] = number + 1
         while words_in[TAIL] == number:
             pass
-        if data_in[at] != mark or data_in[at + last] != mark:
-            raise ValueError(DATA_WRONG)
+        if words_in[at] != number:
+            raise ValueError(WRONG)
         words_in[HEAD] = number + 1
         times[number + 1] = clock()
     return differences(times)
 
 
-def pong_ring(end: End, nbytes: int, rounds: int, there: SpinRing, back: SpinRing) -> None:
-    last, stride, mask, slots = nbytes - 1, there.stride, there.mask, there.slots
-    words_out, data_out, words_in, data_in = back.words, back.data, there.words, there.data
+def pong_ring(end: End, rounds: int, there: SpinRing, back: SpinRing) -> None:
+    mask, slots, words_out, words_in = there.mask, there.slots, back.words, there.words
     limit = slots
     for number in range(rounds):
-        at = DATA + (number & mask) * stride
         while words_in[TAIL] == number:
             pass
-        first, final = data_in[at], data_in[at + last]
+        at = DATA + (number & mask)
+        message = words_in[at]
         words_in[HEAD] = number + 1
         while number >= limit:
             limit = words_out[HEAD] + slots
-        data_out[at] = first
-        data_out[at + last] = final
+        words_out[at] = message
         words_out[TAIL] = number + 1
 
 
@@ -198,7 +193,7 @@ def eat_in_place(end: End, nbytes: int, count: int) -> int:
         mark = number & 255
         message = receive()
         if message[0] != mark or message[last] != mark:
-            raise ValueError(DATA_WRONG)
+            raise ValueError(WRONG)
         message.release()
         if not number:
             start = time.perf_counter_ns()
@@ -216,7 +211,7 @@ def eat_bytes(end: End, nbytes: int, count: int) -> int:
     start = 0
     for number in range(count):
         if bytes(receive()) != PAYLOADS[number & 255]:
-            raise ValueError(DATA_WRONG)
+            raise ValueError(WRONG)
         if not number:
             start = time.perf_counter_ns()
     return time.perf_counter_ns() - start
@@ -230,7 +225,7 @@ def eat_slowly(end: End, nbytes: int, count: int) -> int:
         payload = PAYLOADS[number & 255]
         with receive() as message:
             if bytes(message) != payload or message[0] != payload[0] or message[last] != payload[last]:
-                raise ValueError(DATA_WRONG)
+                raise ValueError(WRONG)
         if not number:
             start = time.perf_counter_ns()
     return time.perf_counter_ns() - start
@@ -249,37 +244,34 @@ def eat_many(end: End, nbytes: int, count: int) -> int:
     while number < count:
         for message in receive_many(512):
             if bytes(message) != PAYLOADS[number & 255]:
-                raise ValueError(DATA_WRONG)
+                raise ValueError(WRONG)
             number += 1
         start = start or time.perf_counter_ns()
     return time.perf_counter_ns() - start
 
 
-def feed_ring(end: End, nbytes: int, count: int, ring: SpinRing) -> None:
-    words, data, last, stride, mask, slots = ring.words, ring.data, nbytes - 1, ring.stride, ring.mask, ring.slots
+def feed_ring(end: End, count: int, ring: SpinRing) -> None:
+    words, mask, slots = ring.words, ring.mask, ring.slots
     limit = slots
     for number in range(count):
-        mark = number & 255
-        at = DATA + (number & mask) * stride
         while number >= limit:
             limit = words[HEAD] + slots
-        data[at] = mark
-        data[at + last] = mark
+        words[DATA + (number & mask)] = number
         words[TAIL] = number + 1
 
 
-def eat_ring(end: End, nbytes: int, count: int, ring: SpinRing) -> int:
-    words, data, last, stride, mask = ring.words, ring.data, nbytes - 1, ring.stride, ring.mask
+def eat_ring(end: End, count: int, ring: SpinRing) -> int:
+    """Gives slots back in batches: one by one costs a cache line each."""
+    words, mask, batch = ring.words, ring.mask, ring.slots // 4
     start = number = tail = 0
     while number < count:
         while number == tail:
             tail = words[TAIL]
-        mark = number & 255
-        at = DATA + (number & mask) * stride
-        if data[at] != mark or data[at + last] != mark:
-            raise ValueError(DATA_WRONG)
-        number += 1
-        words[HEAD] = number
+        until = min(tail, number + batch)
+        for expected in range(number, until):
+            if words[DATA + (expected & mask)] != expected:
+                raise ValueError(WRONG)
+        words[HEAD] = number = until
         start = start or time.perf_counter_ns()
     return time.perf_counter_ns() - start
 

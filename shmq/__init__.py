@@ -2,15 +2,14 @@
 """Messages between the processes of one machine, in place: no copy, no daemon, no system call."""
 
 from . import errors as _errors
-from ._channel import Receiver, Sender
-from ._loan import Loan
-from ._message import Message
+from ._receiver import Message, Receiver
 from ._region import (
     Region,
     list_regions,
     open,  # noqa: F401
     unlink,
 )
+from ._sender import Loan, Sender
 from .errors import (
     DecodeError,
     EncodeError,

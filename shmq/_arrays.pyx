@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """numpy arrays over leases: the only module that speaks numpy's C API, loaded when an array is first asked for."""
 
-from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
 
 import numpy as np
 
 cimport numpy as cnp
 
-from shmq._attachment cimport Lease, array_maker, set_array_maker
+from shmq._attachment cimport Lease, array_api, set_array_api
 
 cnp.import_array()
 
@@ -34,7 +33,7 @@ cdef cnp.dtype dtype_of(Lease lease):
     return found
 
 
-cdef object make_array(Lease lease):
+cdef object over(Lease lease):
     """An array whose base is the lease, so that the block stays while the array, or any view of it, lives."""
     cdef cnp.dtype dtype = dtype_of(lease)
     cdef int flags = cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_C_CONTIGUOUS
@@ -47,5 +46,22 @@ cdef object make_array(Lease lease):
     return array
 
 
-cdef array_maker maker = make_array
-set_array_maker(PyCapsule_New(<void *> maker, NULL, NULL))
+cdef object twin(object given):
+    cdef cnp.ndarray array = given
+    cdef cnp.dtype dtype = array.descr
+    Py_INCREF(dtype)
+    other = PyArray_NewFromDescr(cnp.ndarray, dtype, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), NULL,
+                                 cnp.PyArray_DATA(array), cnp.PyArray_FLAGS(array), None)
+    cnp.set_array_base(other, array)
+    return other
+
+
+cdef void freeze(object array) noexcept:
+    cnp.PyArray_CLEARFLAGS(<cnp.ndarray> array, cnp.NPY_ARRAY_WRITEABLE)
+
+
+cdef array_api api
+api.over = over
+api.twin = twin
+api.freeze = freeze
+set_array_api(api)

@@ -5,8 +5,11 @@ from libc.stdint cimport uint64_t
 from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
 from shmq._files cimport shmq_error, shmq_region, shmq_region_options
 
-# Makes an ndarray over a lease; set by shmq._arrays when numpy is first needed.
-ctypedef object (*array_maker)(Lease lease)
+# What shmq._arrays does with numpy's C API; it sets this when numpy is first needed.
+cdef struct array_api:
+    object (*over)(Lease lease)     # a new array whose base is the lease
+    object (*twin)(object array)    # a new view of an array, whose base is that array
+    void (*freeze)(object array) noexcept
 
 
 cdef class Attachment:
@@ -53,4 +56,6 @@ cdef class Lease:
 
 cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable)
 cdef object array_over(Lease lease)
-cpdef object set_array_maker(object capsule)
+cdef tuple array_pair(Lease lease)
+cdef void array_freeze(object array) noexcept
+cdef void set_array_api(array_api api) noexcept

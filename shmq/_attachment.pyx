@@ -4,7 +4,6 @@
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
@@ -25,19 +24,34 @@ from shmq.errors import RegionCorruptError
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *object)
 
-cdef array_maker make_array = NULL
+cdef array_api arrays
+arrays.over = NULL
 
 
-cpdef object set_array_maker(object capsule):
+cdef void set_array_api(array_api api) noexcept:
     """Called by shmq._arrays when it is loaded."""
-    global make_array
-    make_array = <array_maker> PyCapsule_GetPointer(capsule, NULL)
+    global arrays
+    arrays = api
 
 
 cdef object array_over(Lease lease):
-    if make_array == NULL:
+    """The leased payload as an ndarray, in place."""
+    if arrays.over == NULL:
         import shmq._arrays  # noqa: F401  numpy, on first use
-    return make_array(lease)
+    return arrays.over(lease)
+
+
+cdef tuple array_pair(Lease lease):
+    """An array to hand out and the hidden one that it is a view of.
+
+    numpy collapses the base of every view derived from the first to the second, so that they can be counted there.
+    """
+    root = array_over(lease)
+    return arrays.twin(root), root
+
+
+cdef void array_freeze(object array) noexcept:
+    arrays.freeze(array)
 
 
 cdef class Attachment:

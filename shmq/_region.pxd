@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._attachment cimport Attachment
-from shmq._channel cimport Endpoint
+from shmq._endpoint cimport Endpoint
 
 
 cdef class Region(Attachment):

@@ -12,7 +12,9 @@ from shmq._c cimport (
     shmq_census, shmq_census_take, shmq_holdings, shmq_process_info, shmq_process_info_load, shmq_queue_claim, shmq_queue_delete,
     shmq_queue_describe, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
 )
-from shmq._channel cimport Endpoint, Receiver, Sender
+from shmq._endpoint cimport Endpoint
+from shmq._receiver cimport Receiver
+from shmq._sender cimport Sender
 from shmq._files cimport (
     SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
     shmq_region_options, shmq_region_unlink,

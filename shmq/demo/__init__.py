@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from .. import _core
+from .._probe import cache_line_probe
+from .._region import Region
 from ..errors import RegionSpaceError
 from . import pieces as library
 from .company import Company, Turn
@@ -71,7 +72,7 @@ def run(rounds: int = 3, quick: bool = False) -> int:
     return _verdict(out, plan, figures)
 
 
-def _create_region() -> _core.Region:
+def _create_region() -> Region:
     """A region as large as is useful and fits into half of what is free."""
     folder = os.environ.get("SHMQ_DIR") or "/dev/shm"
     while not os.path.isdir(folder):
@@ -81,7 +82,7 @@ def _create_region() -> _core.Region:
     size = max(SMALLEST_REGION, 1 << (max(size, 1).bit_length() - 1))
     while True:
         try:
-            return _core.Region.create(f"demo-{os.getpid()}", size)
+            return Region.create(f"demo-{os.getpid()}", size)
         except RegionSpaceError:  # a limit that the file system does not tell
             if size <= SMALLEST_REGION:
                 raise
@@ -158,7 +159,7 @@ def _play(
     done = 0
     with out.progress("ping-pong", rounds * len(samples)) as advance:
         for number in range(rounds):
-            probes.append(_core.cache_line_probe())
+            probes.append(cache_line_probe())
             for size in sizes:
                 for kind in _in_turn(number):
                     samples[kind.name, size] += company.round_trips(kind.name, size, seconds)

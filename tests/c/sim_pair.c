@@ -2,7 +2,7 @@
 /* The operations that meet, what they find, and what must hold after. */
 #include "sim_pair.h"
 
-#include "sim_process.h"
+#include "sim_windup.h"
 
 #define THIRD 2     /* a process that died before the run and waits to be recovered */
 
@@ -135,15 +135,6 @@ bool sim_pair_meets(uint32_t a, uint32_t b) { return operations[a].kind == opera
 
 /* ---- what the operations find ---- */
 
-static void attach(int fibre)
-{
-    struct sim_process *process = &sim_processes[fibre];
-
-    sim_impersonate(fibre);
-    sim_process_attach(process, fibre);
-    process->actor.cache.limit = 0;
-}
-
 static void know_queues(struct sim_process *process, uint32_t depth)
 {
     sim_do_open_inbox(process, depth);
@@ -163,7 +154,7 @@ static void act_as(int fibre, void (*act)(struct sim_process *self))
 static void set_messages(void)
 {
     for (int fibre = 0; fibre <= THIRD; fibre++) {
-        attach(fibre);
+        sim_play(fibre);
         know_queues(&sim_processes[fibre], 2);
     }
     for (int fibre = 0; fibre <= THIRD; fibre++) {
@@ -183,8 +174,7 @@ static void set_messages(void)
 static void set_blocks(void)
 {
     for (int fibre = 0; fibre <= THIRD; fibre++) {
-        attach(fibre);
-        sim_do_loan(&sim_processes[fibre], 0);
+        sim_do_loan(sim_play(fibre), 0);
     }
     sim_impersonate(SIM_ROOT);
     sim_process_died(THIRD);
@@ -233,53 +223,6 @@ static void run_on(int fibre, uint64_t accesses)
         sim_process_died(fibre);
 }
 
-static void recover_all(void)
-{
-    for (int round = 0; sim_sweep(&sim_root.actor); round++)
-        SIM_CHECK(round < 10, "recovery does not end");
-}
-
-static void empty_hands(struct sim_process *process)
-{
-    while (process->held_count)
-        sim_do_release(process, 0);
-    while (process->loan_count)
-        sim_do_return(process, 0);
-}
-
-static void drain(struct sim_process *process)
-{
-    do
-        empty_hands(process);
-    while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
-}
-
-/* Whatever can still be received is; then all leave and nothing may remain. */
-static void wind_up(void)
-{
-    for (uint32_t name = ALPHA; name <= GAMMA; name++) {
-        if (sim_do_open(&sim_root, name, 1, false) != SHMQ_OK)
-            continue;
-        while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
-            sim_do_release(&sim_root, 0);
-    }
-    for (int fibre = 0; fibre < 2; fibre++)
-        if (sim_processes[fibre].attached) {
-            sim_impersonate(fibre);
-            drain(&sim_processes[fibre]);
-        }
-    sim_ledger_settle();
-    for (int fibre = 0; fibre < 2; fibre++)
-        if (sim_processes[fibre].attached)
-            act_as(fibre, sim_process_leave);
-    sim_impersonate(SIM_ROOT);
-    for (uint32_t name = ALPHA; name <= GAMMA; name++)
-        if (sim_root.named[name].open)
-            sim_do_delete(&sim_root, name);
-    shmq_buddy_merge(&sim_root.actor);
-    sim_audit_empty();
-}
-
 struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
 {
     int first = run->first, other = 1 - run->first;
@@ -303,9 +246,7 @@ struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
     result.died = run->victim != SIM_NOBODY && sim_state(run->victim) == SIM_CRASHED;
     sim_totals.crashes += result.died;
     sim_totals.schedules++;
-    recover_all();
-    sim_audit(sim_process_hand);
-    wind_up();
+    sim_wind_up();
     return result;
 }
 

@@ -2,7 +2,7 @@
 /* The random workload. */
 #include "sim_workload.h"
 
-#include "sim_process.h"
+#include "sim_windup.h"
 
 enum phase { WORKING, DRAINING, LEAVING };
 
@@ -373,15 +373,9 @@ static void on_death(int fibre)
 
 /* ---- the schedule ---- */
 
-static void recover_all(void)
-{
-    for (int round = 0; sim_sweep(&sim_root.actor); round++)
-        SIM_CHECK(round < 10, "recovery does not end");
-}
-
 static void audit(void)
 {
-    recover_all();
+    sim_recover_all();
     sim_audit(sim_process_hand);
 }
 
@@ -402,30 +396,6 @@ static void enter_phase(enum phase phase, const struct sim_weather *weather)
     plan.phase = phase;
     sim_unpark();
     run(weather);
-}
-
-/* The main program takes what is left in the named queues. */
-static void drain_named(void)
-{
-    for (uint32_t name = 0; name < SIM_NAMES; name++) {
-        if (sim_do_open(&sim_root, name, 1, false) != SHMQ_OK)
-            continue;
-        while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
-            sim_do_release(&sim_root, 0);
-    }
-}
-
-static void finish(void)
-{
-    while (sim_root.loan_count)
-        sim_do_return(&sim_root, 0);
-    for (uint32_t name = 0; name < SIM_NAMES; name++)
-        if (sim_do_open(&sim_root, name, 1, false) == SHMQ_OK)
-            sim_do_delete(&sim_root, name);
-    shmq_cache_flush(&sim_root.actor);
-    shmq_buddy_merge(&sim_root.actor);
-    shmq_buddy_merge(&sim_root.actor); /* a merged lower word may let the next tier's merge */
-    sim_audit_empty();
 }
 
 /* In a tiny region the main program takes most blocks, so that there are never enough. */
@@ -467,9 +437,10 @@ void sim_random_schedule(uint64_t seed)
         give_birth();
     run(&weather);
     enter_phase(DRAINING, &weather);
-    drain_named();
+    for (uint32_t name = 0; name < SIM_NAMES; name++)
+        sim_drain_named(name);
     sim_ledger_settle();
     enter_phase(LEAVING, &weather);
-    finish();
+    sim_wind_up();
     sim_totals.schedules++;
 }

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: MIT
 from shmq._attachment cimport Attachment, Lease
 from shmq._c cimport shmq_message
+from shmq._endpoint cimport Endpoint
+
+
+cdef class Receiver(Endpoint):
+    cdef readonly bint shared
+
+    cdef Message receive_slowly(self, Message message, object timeout)
 
 
 cdef class Message:
@@ -12,6 +19,3 @@ cdef class Message:
     cdef int check(self) except -1
     cdef Lease view(self)
     cdef void give_back(self) noexcept
-
-
-cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1

@@ -1,44 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""Senders and receivers: one crossing into C a call; waits leave the GIL to others."""
+"""The sending end of a queue, and loans: blocks written in place before they are sent."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
+from shmq._attachment cimport Attachment, Lease, array_freeze, array_pair, lease_new
 from shmq._c cimport (
-    SHMQ_CLOSED, SHMQ_EMPTY, SHMQ_FULL, SHMQ_INTERRUPTED, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
-    SHMQ_SHUT, SHMQ_SLICE_NS, SHMQ_STALE, SHMQ_TIMEOUT,
-    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_sleep, shmq_await_spin, shmq_blocks_elsewhere,
-    shmq_buddy_merge, shmq_cache_flush, shmq_envelope_write, shmq_hold, shmq_loan, shmq_message, shmq_parcel, shmq_payload,
-    shmq_queue_count, shmq_queue_shut, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_send, shmq_spin_init,
-    shmq_spin_learn, shmq_starved, shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
+    SHMQ_FULL, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
+    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_block_offset, shmq_blocks_elsewhere, shmq_buddy_merge,
+    shmq_cache_flush, shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
+    shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
+    shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
+from shmq._endpoint cimport Endpoint, deadline_of, index_in
 from shmq._files cimport shmq_os_now
-from shmq._loan cimport Loan
-from shmq._message cimport Message
-from shmq._attachment cimport Attachment
 from shmq._types cimport type_of_buffer, type_of_request
 
-from shmq import errors, explain
+from shmq import explain
 
-cdef uint64_t FOREVER = 0xFFFFFFFFFFFFFFFFull
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
-cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
 
 
-cdef uint64_t deadline_of(object timeout) except? 0:
-    """The clock's reading at which `timeout` seconds are over."""
-    cdef double seconds
-    if timeout is None:
-        return FOREVER
-    seconds = timeout
-    if not seconds >= 0:
-        raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")
-    if seconds > 1e9:
-        return FOREVER
-    return shmq_os_now() + <uint64_t> (seconds * 1e9)
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *object)
 
 
 cdef uint32_t label_of(object label) except? 0xFFFFFFFF:
@@ -46,88 +36,6 @@ cdef uint32_t label_of(object label) except? 0xFFFFFFFF:
     if not 0 <= number <= 0xFFFFFFFF:
         raise ValueError(f"label is {number}: give a whole number from 0 to 2**32 - 1")
     return <uint32_t> number
-
-
-cdef class Endpoint:
-    """What senders and receivers have in common: a queue and how to wait for it."""
-
-    def __init__(self):
-        raise TypeError("senders and receivers come from a Region")
-
-    cdef int check(self) except -1:
-        if not self.is_open:
-            raise ValueError(f"this {type(self).__name__.lower()} of queue {self.queue!r} has been closed")
-        return self.region.check()
-
-    cdef int wait(self, uint64_t started, uint64_t deadline, bint *slept) except -1:
-        """Wait a while for the queue to change; returns so that the caller can try again.
-
-        Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes.
-        """
-        cdef Attachment region = self.region
-        cdef uint64_t now = shmq_os_now(), spin_until = started, limit
-        cdef bint news
-        if self.fixed_spin < 0:
-            spin_until += self.spin.budget_ns
-        elif self.fixed_spin > 1e9:
-            spin_until = FOREVER
-        else:
-            spin_until += <uint64_t> (self.fixed_spin * 1e9)
-        if spin_until > deadline:
-            spin_until = deadline
-        limit = deadline - now if deadline > now else 0
-        region.waiting += 1
-        try:
-            if now < spin_until:
-                with nogil:
-                    news = shmq_await_spin(region.map, &self.ref, self.receives,
-                                           min(spin_until - now, SIGNAL_SLICE_NS))
-                if not news:
-                    region.tick(False)
-            else:
-                with nogil:
-                    shmq_await_sleep(region.map, &self.ref, self.receives, limit)
-                slept[0] = True
-                region.tick(True)
-        finally:
-            region.waiting -= 1
-            if not region.is_open:
-                region.settle()
-        return self.check()
-
-    cdef int fail(self, int result, bint waited) except -1:
-        """Raise what a result of the core means here."""
-        explain.queue_error(result, self, waited)
-        return 0
-
-    def close(self):
-        """Give the handle up; harmless when repeated. The queue and what is in it stay."""
-        self.is_open = False
-
-    def __enter__(self):
-        self.check()
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-    @property
-    def depth(self):
-        """How many messages the queue may hold."""
-        return self.ref.depth
-
-    def qsize(self):
-        """About how many messages stand in the queue."""
-        self.check()
-        return shmq_queue_count(&self.ref)
-
-    @property
-    def closed(self):
-        """Whether the handle, or its region, has been closed."""
-        return not self.is_open or not self.region.is_open
-
-    def __repr__(self):
-        return f"<shmq.{type(self).__name__} of {self.queue!r}{' closed' if self.closed else ''}>"
 
 
 @cython.final
@@ -157,7 +65,7 @@ cdef class Sender(Endpoint):
         try:
             while True:
                 result = shmq_send(self.region.actor, &self.ref, hold, &parcel)
-                if result != SHMQ_FULL or (deadline != FOREVER and shmq_os_now() >= deadline):
+                if result != SHMQ_FULL or (deadline != NEVER and shmq_os_now() >= deadline):
                     break
                 self.wait(started, deadline, &slept)
         finally:
@@ -169,7 +77,8 @@ cdef class Sender(Endpoint):
         return 0
 
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
-        self.check()
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
         if shmq_loan(self.region.actor, nbytes, hold) != SHMQ_OK:
             return self.lend_slowly(nbytes, timeout, hold)
         return 0
@@ -205,7 +114,8 @@ cdef class Sender(Endpoint):
                 region.waiting -= 1
                 if not region.is_open:
                     region.settle()
-            self.check()
+            if not (self.is_open and self.region.is_open):
+                self.refuse()
 
     def loan(self, what, dtype=None, *, label=0, timeout=None):
         """Lend a block to write a message in, in place.
@@ -249,9 +159,9 @@ cdef class Sender(Endpoint):
         loan.held = True
         return loan
 
-    cpdef object _send_loan(self, object given, object timeout):
-        cdef Loan loan = given
-        self.check()
+    cdef object send_loan(self, Loan loan, object timeout):
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
         if loan.lease is not None:
             loan.check_views()
         loan.held = False  # no other thread can send it while this one waits
@@ -338,7 +248,8 @@ cdef class Sender(Endpoint):
             immediate: Receivers get nothing more either: what is queued is dropped.
         """
         cdef shmq_message dropped
-        self.check()
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
         cdef int result = shmq_queue_shut(self.region.actor, &self.ref)
         if result != SHMQ_OK:
             self.fail(result, False)
@@ -348,84 +259,188 @@ cdef class Sender(Endpoint):
 
 
 @cython.final
-cdef class Receiver(Endpoint):
-    """The receiving end of a queue. Iterating yields messages until the queue is shut down and empty.
+@cython.no_gc
+@cython.freelist(64)
+cdef class Loan:
+    """A block to write a message in, in place; nobody else sees it before it is sent.
 
-    Thread-safety: may be shared between threads; each message goes to one of them.
+    `array` and `memoryview` write straight into shared memory. As a context manager it is sent on leaving, and
+    discarded where an exception leaves. A dropped loan is discarded. `len`, indexing and slices speak bytes.
+
+    Thread-safety: one thread at a time; two threads cannot both send it.
     """
 
-    def receive(self, timeout=None):
-        """Receive the oldest message, in place.
+    def __init__(self):
+        raise TypeError("loans come from Sender.loan")
+
+    cdef int check(self) except -1:
+        if not self.held:
+            raise ValueError("the loan has been sent or discarded: take another one")
+        if not self.region.is_open:
+            raise ValueError("the region has been closed, and the loan with it")
+        return 0
+
+    cdef Lease view(self):
+        self.check()
+        if self.lease is None:
+            self.lease = lease_new(self.region, self.hold, self.length, True)
+        return self.lease
+
+    cdef int check_views(self) except -1:
+        """Before the block changes hands nobody may still write to it."""
+        cdef Py_ssize_t derived = 0
+        if self.lease is None:
+            return 0
+        if self.root is not None:
+            derived = Py_REFCNT(<PyObject *> self.root) - 2  # mine, and handed_out's base
+        derived += Py_REFCNT(<PyObject *> self.lease) - 1 - (self.root is not None)
+        if derived > 0:
+            raise BufferError(
+                f"{derived} writable views of the loan live (slices of .array, memoryviews): drop them first; "
+                "the loan is still yours")
+        return 0
+
+    cdef int sent(self) except -1:
+        """The block is the receiver's: whoever kept the array may not write to it any more."""
+        self.held = False
+        if self.handed_out is not None and Py_REFCNT(<PyObject *> self.handed_out) > 1:
+            array_freeze(self.handed_out)
+        if self.lease is not None:
+            self.lease.owns = False
+            self.lease = None
+            self.handed_out = None
+            self.root = None
+        return 0
+
+    cdef void give_back(self) noexcept:
+        self.held = False
+        if self.lease is not None:  # the block goes back when the last view dies
+            self.lease.has_handle = False
+            self.lease = None
+            self.handed_out = None
+            self.root = None
+        elif self.region.attached:
+            shmq_release(self.region.actor, &self.hold)
+
+    def send(self, timeout=None):
+        """Hand the block to the queue; its arrays are read-only from then on.
 
         Args:
-            timeout: Seconds to wait; None waits for ever, 0 not at all.
+            timeout: Seconds to wait for space; None waits for ever, 0 not at all.
 
         Returns:
-            A Message, held until it is released.
+            True; False where the queue's policy dropped it.
 
         Raises:
-            Empty: Nothing came in time.
-            ShutDown: The queue was shut down and is empty.
-            QueueClosedError: The queue was deleted.
+            Full: No space in time; the loan is still yours.
+            ShutDown: The queue was shut down; the loan is still yours.
+            BufferError: Other writable views of it live; the loan is still yours.
+            ValueError: It was sent or discarded before.
         """
-        cdef Message message = Message.__new__(Message)
+        if not self.held:
+            self.check()
+        return self.sender.send_loan(self, timeout)
+
+    def send_nowait(self):
+        """`send(timeout=0)`."""
+        if not self.held:
+            self.check()
+        return self.sender.send_loan(self, 0)
+
+    def discard(self):
+        """Give the block back unsent; harmless when repeated."""
+        if self.held:
+            self.give_back()
+
+    def __enter__(self):
         self.check()
-        cdef int result = shmq_receive(self.region.actor, &self.ref, &message.message)
-        if result != SHMQ_OK:
-            return self.receive_slowly(message, timeout)
-        message.region = self.region
-        message.held = True
-        return message
-
-    def receive_nowait(self):
-        """`receive(timeout=0)`."""
-        return self.receive(0)
-
-    cdef Message receive_slowly(self, Message message, object timeout):
-        cdef uint64_t started, deadline
-        cdef bint slept = False
-        cdef int result, burst
-        if timeout is None or timeout != 0:
-            for burst in range(4):  # about a microsecond each, before the clock is read or the GIL given up
-                if shmq_await_spin(self.region.map, &self.ref, True, 0):
-                    result = shmq_receive(self.region.actor, &self.ref, &message.message)
-                    if result == SHMQ_OK:
-                        message.region = self.region
-                        message.held = True
-                        return message
-        started = shmq_os_now()
-        deadline = deadline_of(timeout)
-        try:
-            while True:
-                result = shmq_receive(self.region.actor, &self.ref, &message.message)
-                if result != SHMQ_EMPTY or (deadline != FOREVER and shmq_os_now() >= deadline):
-                    break
-                self.wait(started, deadline, &slept)
-        finally:
-            if slept and self.region.mapped:
-                shmq_await_leave(self.region.map, &self.ref, True)
-        if result != SHMQ_OK:
-            self.fail(result, timeout is None or timeout != 0)
-        shmq_spin_learn(&self.spin, shmq_os_now() - started)
-        message.region = self.region
-        message.held = True
-        return message
-
-    def __iter__(self):
         return self
 
-    def __next__(self):
-        try:
-            return self.receive()
-        except errors.ShutDown:
-            raise StopIteration from None
-
-    def close(self):
-        """Give the handle and its claim on the queue up; harmless when repeated."""
-        if self.is_open and not self.shared and self.region.attached:
-            shmq_queue_unclaim(self.region.actor, &self.ref)
-        self.is_open = False
+    def __exit__(self, kind, value, traceback):
+        if not self.held:
+            return
+        if kind is None:
+            self.check()
+            self.sender.send_loan(self, None)
+        else:
+            self.give_back()
 
     def __dealloc__(self):
-        if self.is_open and not self.shared and self.region is not None and self.region.attached:
-            shmq_queue_unclaim(self.region.actor, &self.ref)
+        if self.held:
+            self.give_back()
+
+    @property
+    def array(self):
+        """The block as a writable numpy array of the type and shape it was lent for, in place."""
+        cdef Lease lease = self.view()
+        if self.root is None:
+            self.handed_out, self.root = array_pair(lease)
+        return self.handed_out
+
+    @property
+    def memoryview(self):
+        """The block as a writable memoryview, in place."""
+        return PyMemoryView_FromObject(self.view())
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.view().fill(buffer, flags)
+
+    def __len__(self):
+        self.check()
+        return shmq_length_bytes(self.length)
+
+    def __getitem__(self, index):
+        self.check()
+        cdef Py_ssize_t nbytes = shmq_length_bytes(self.length)
+        cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
+        if isinstance(index, slice):
+            return PyBytes_FromStringAndSize(<char *> data, nbytes)[index]
+        return data[index_in(index, nbytes)]
+
+    def __setitem__(self, index, value):
+        self.check()
+        cdef Py_ssize_t nbytes = shmq_length_bytes(self.length), start, stop, step
+        cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
+        cdef const unsigned char[::1] source
+        if not isinstance(index, slice):
+            data[index_in(index, nbytes)] = value
+            return
+        start, stop, step = index.indices(nbytes)
+        source = value
+        if step != 1 or source.shape[0] != max(stop - start, 0):
+            raise ValueError(f"cannot put {source.shape[0]} bytes into a slice of {len(range(start, stop, step))}")
+        if source.shape[0]:
+            memcpy(data + start, &source[0], source.shape[0])
+
+    @property
+    def label(self):
+        """The number that travels with the message."""
+        return self.number
+
+    @property
+    def nbytes(self):
+        """Bytes of payload."""
+        self.check()
+        return shmq_length_bytes(self.length)
+
+    @property
+    def shape(self):
+        """Extents of the array."""
+        cdef Lease lease = self.view()
+        return tuple([lease.shape[i] for i in range(lease.dimensions)])
+
+    @property
+    def dtype(self):
+        """numpy dtype of the array."""
+        return self.array.dtype
+
+    @property
+    def offset(self):
+        """Where the payload lies: bytes from the start of the data segment, the same in every process."""
+        self.check()
+        return shmq_block_offset(self.region.map, self.hold.block)
+
+    def __repr__(self):
+        if not self.held or not self.region.is_open:
+            return "<shmq.Loan sent or discarded>"
+        return f"<shmq.Loan {shmq_length_bytes(self.length)} bytes at offset {self.offset}, label {self.number}>"

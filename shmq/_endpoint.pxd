@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport uint64_t
+
+from shmq._attachment cimport Attachment
+from shmq._c cimport shmq_queue_ref, shmq_spin
+
+
+cdef class Endpoint:
+    cdef readonly Attachment region
+    cdef readonly str queue
+    cdef shmq_queue_ref ref
+    cdef shmq_spin spin
+    cdef double fixed_spin          # seconds; negative: learn
+    cdef bint is_open
+    cdef bint receives
+
+    cdef int refuse(self) except -1
+    cdef int wait(self, uint64_t started, uint64_t deadline, bint *slept) except -1
+    cdef int fail(self, int result, bint waited) except -1
+
+
+cdef uint64_t deadline_of(object timeout) except? 0
+cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1

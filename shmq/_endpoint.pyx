@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""What senders and receivers have in common: a queue, and how to wait for it without keeping the GIL."""
+
+from libc.stdint cimport uint64_t
+
+from shmq._attachment cimport Attachment
+from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count
+from shmq._files cimport shmq_os_now
+
+from shmq import explain
+
+cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
+cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
+
+
+cdef uint64_t deadline_of(object timeout) except? 0:
+    """The clock's reading at which `timeout` seconds are over."""
+    cdef double seconds
+    if timeout is None:
+        return NEVER
+    seconds = timeout
+    if not seconds >= 0:
+        raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")
+    if seconds > 1e9:
+        return NEVER
+    return shmq_os_now() + <uint64_t> (seconds * 1e9)
+
+
+cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1:
+    cdef Py_ssize_t at = index
+    if at < 0:
+        at += nbytes
+    if at < 0 or at >= nbytes:
+        raise IndexError(f"index {index} is out of range for a payload of {nbytes} bytes")
+    return at
+
+
+cdef class Endpoint:
+    """What senders and receivers have in common: a queue and how to wait for it."""
+
+    def __init__(self):
+        raise TypeError("senders and receivers come from a Region")
+
+    cdef int refuse(self) except -1:
+        """Somebody uses the handle after it, or its region, was closed."""
+        if not self.is_open:
+            raise ValueError(f"this {type(self).__name__.lower()} of queue {self.queue!r} has been closed")
+        return self.region.check()
+
+    cdef int wait(self, uint64_t started, uint64_t deadline, bint *slept) except -1:
+        """Wait a while for the queue to change; returns so that the caller can try again.
+
+        Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes.
+        """
+        cdef Attachment region = self.region
+        cdef uint64_t now = shmq_os_now(), spin_until = started, limit
+        cdef bint news
+        if self.fixed_spin < 0:
+            spin_until += self.spin.budget_ns
+        elif self.fixed_spin > 1e9:
+            spin_until = NEVER
+        else:
+            spin_until += <uint64_t> (self.fixed_spin * 1e9)
+        if spin_until > deadline:
+            spin_until = deadline
+        limit = deadline - now if deadline > now else 0
+        region.waiting += 1
+        try:
+            if now < spin_until:
+                with nogil:
+                    news = shmq_await_spin(region.map, &self.ref, self.receives,
+                                           min(spin_until - now, SIGNAL_SLICE_NS))
+                if not news:
+                    region.tick(False)
+            else:
+                with nogil:
+                    shmq_await_sleep(region.map, &self.ref, self.receives, limit)
+                slept[0] = True
+                region.tick(True)
+        finally:
+            region.waiting -= 1
+            if not region.is_open:
+                region.settle()
+        if not (self.is_open and region.is_open):
+            self.refuse()
+        return 0
+
+    cdef int fail(self, int result, bint waited) except -1:
+        """Raise what a result of the core means here."""
+        explain.queue_error(result, self, waited)
+        return 0
+
+    def close(self):
+        """Give the handle up; harmless when repeated. The queue and what is in it stay."""
+        self.is_open = False
+
+    def __enter__(self):
+        if self.closed:
+            self.refuse()
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    @property
+    def depth(self):
+        """How many messages the queue may hold."""
+        return self.ref.depth
+
+    def qsize(self):
+        """About how many messages stand in the queue."""
+        if self.closed:
+            self.refuse()
+        return shmq_queue_count(&self.ref)
+
+    @property
+    def closed(self):
+        """Whether the handle, or its region, has been closed."""
+        return not self.is_open or not self.region.is_open
+
+    def __repr__(self):
+        return f"<shmq.{type(self).__name__} of {self.queue!r}{' closed' if self.closed else ''}>"

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/* The system calls behind os.h, lock.h and space.h, one at a time. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+static const char *refused_call;
+
+static int refuse(const char *call) { return refused_call && !strcmp(refused_call, call) ? EIO : 0; }
+
+#define SHMQ_OS_HOOK(call) refuse(#call)
+
+#include "shmq/lock.h"
+#include "shmq/space.h"
+
+static char directory[64];
+static int dir;
+
+/* Each test has a directory of its own, which it leaves empty. */
+static void around(void (*run)(void))
+{
+    snprintf(directory, sizeof directory, "/dev/shm/shmq-test-os-%d", (int)getpid());
+    CHECK_EQUAL(shmq_os_mkdirat(AT_FDCWD, directory, 0700), 0);
+    dir = shmq_os_openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, 0);
+    CHECK(dir >= 0);
+    run();
+    shmq_os_close(dir);
+    CHECK_EQUAL(shmq_os_unlinkat(AT_FDCWD, directory, AT_REMOVEDIR), 0);
+}
+
+static int make_file(const char *name)
+{
+    int fd = shmq_os_openat(dir, name, O_RDWR | O_CREAT | O_EXCL, 0600);
+
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static const char *path_of(const char *name)
+{
+    static char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+/* ---- files ----------------------------------------------------------------------------------------------- */
+
+static void every_descriptor_is_closed_on_exec(void)
+{
+    int file = make_file("file"), again = shmq_os_reopen(file, O_RDWR);
+
+    CHECK(fcntl(file, F_GETFD) & FD_CLOEXEC);
+    CHECK(fcntl(again, F_GETFD) & FD_CLOEXEC);
+    CHECK(fcntl(dir, F_GETFD) & FD_CLOEXEC);
+    close(again);
+    close(file);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
+}
+
+static void a_symlink_is_not_opened_and_a_fifo_does_not_block(void)
+{
+    int fd;
+
+    CHECK_EQUAL(symlinkat("/dev/null", dir, "link"), 0);
+    CHECK_EQUAL(mkfifoat(dir, "fifo", 0600), 0);
+    CHECK_EQUAL(shmq_os_openat(dir, "link", O_RDWR, 0), -ELOOP);
+    CHECK_EQUAL(shmq_os_openat(dir, "fifo", O_WRONLY, 0), -ENXIO);
+    fd = shmq_os_openat(dir, "fifo", O_RDONLY, 0);
+    CHECK(fd >= 0);
+    close(fd);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "link", 0), 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "fifo", 0), 0);
+}
+
+static void a_rename_does_not_replace(void)
+{
+    CHECK_EQUAL(shmq_os_mkdirat(dir, "old", 0700), 0);
+    CHECK_EQUAL(shmq_os_mkdirat(dir, "new", 0700), 0);
+    CHECK_EQUAL(shmq_os_rename_new(dir, "new", "old"), -EEXIST); /* though a plain rename would: it is empty */
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "old", AT_REMOVEDIR), 0);
+    CHECK_EQUAL(shmq_os_rename_new(dir, "new", "old"), 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "old", AT_REMOVEDIR), 0);
+}
+
+static void nothing_but_that_file_has_its_identity(void)
+{
+    int file = make_file("file"), other = make_file("other");
+    struct shmq_identity identity = shmq_os_identify(file);
+
+    CHECK(shmq_os_is(file, &identity));
+    CHECK(!shmq_os_is(other, &identity));
+    CHECK(!shmq_os_is(-1, &identity));
+    CHECK_EQUAL(dup2(other, file), file); /* the same number, another file */
+    CHECK(!shmq_os_is(file, &identity));
+    close(file);
+    CHECK(!shmq_os_is(file, &identity));
+    close(other);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "other", 0), 0);
+}
+
+static void a_file_without_a_name_opens_again(void)
+{
+    int file = make_file("file"), path, again;
+    struct shmq_identity identity = shmq_os_identify(file);
+
+    path = shmq_os_openat(dir, "file", O_PATH, 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
+    close(file);
+    again = shmq_os_reopen(path, O_RDWR);
+    CHECK(shmq_os_is(again, &identity));
+    CHECK_EQUAL(shmq_os_lock(again, 3), 0);
+    close(again);
+    close(path);
+}
+
+static void ignore_signal(int signal) { (void)signal; }
+
+static void frequent_signals_do_not_keep_a_reservation_from_ending(void)
+{
+    struct itimerval timer = { { 0, 200 }, { 0, 200 } }, off = { { 0, 0 }, { 0, 0 } };
+    struct sigaction action;
+    struct stat status;
+    int file = make_file("file");
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ignore_signal;
+    CHECK_EQUAL(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_EQUAL(shmq_os_truncate(file, 64 << 20), 0);
+    CHECK_EQUAL(setitimer(ITIMER_REAL, &timer, NULL), 0);
+    CHECK_EQUAL(shmq_os_reserve(file, 4096, 16 << 20), 0);
+    CHECK_EQUAL(setitimer(ITIMER_REAL, &off, NULL), 0);
+    CHECK_EQUAL(shmq_os_fstat(file, &status), 0);
+    CHECK_EQUAL(status.st_blocks * 512, 16 << 20); /* all of that, and none of the hole */
+    close(file);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
+}
+
+static void count_entry(void *context, const char *name)
+{
+    CHECK(!strcmp(name, "one") || !strcmp(name, "two"));
+    CHECK_EQUAL(shmq_os_unlinkat(dir, name, AT_REMOVEDIR), 0); /* removing while reading is allowed */
+    ++*(int *)context;
+}
+
+static void each_entry_of_a_directory_is_visited_once(void)
+{
+    int count = 0;
+
+    CHECK_EQUAL(shmq_os_mkdirat(dir, "one", 0700), 0);
+    CHECK_EQUAL(shmq_os_mkdirat(dir, "two", 0700), 0);
+    CHECK_EQUAL(shmq_os_each_entry(dir, count_entry, &count), 0);
+    CHECK_EQUAL(count, 2);
+}
+
+static void a_refused_call_returns_its_errno(void)
+{
+    struct stat status;
+    void *address;
+
+    refused_call = "openat";
+    CHECK_EQUAL(shmq_os_openat(dir, "none", O_RDWR, 0), -EIO);
+    refused_call = "fstat";
+    CHECK_EQUAL(shmq_os_fstat(dir, &status), -EIO);
+    refused_call = "mmap";
+    CHECK_EQUAL(shmq_os_map(dir, 4096, PROT_READ, &address), -EIO);
+    CHECK(address == NULL);
+    refused_call = NULL;
+    CHECK_EQUAL(shmq_os_openat(dir, "none", O_RDWR, 0), -ENOENT);
+    CHECK_EQUAL(shmq_os_map(dir, 4096, PROT_READ, &address), -ENODEV);
+}
+
+/* ---- byte locks ------------------------------------------------------------------------------------------ */
+
+static void a_byte_belongs_to_one_open_file_description(void)
+{
+    int one = make_file("lock"), two = shmq_os_openat(dir, "lock", O_RDWR, 0);
+
+    CHECK_EQUAL(shmq_os_lock(one, 7), 0);
+    CHECK_EQUAL(shmq_os_lock(two, 7), -EAGAIN); /* of the same process, too */
+    CHECK_EQUAL(shmq_os_lock(two, 8), 0);
+    CHECK_EQUAL(shmq_os_locked(one, 0, 8), 0); /* its own does not count */
+    CHECK_EQUAL(shmq_os_locked(one, 0, 9), 1);
+    CHECK_EQUAL(shmq_os_locked(two, 0, 8), 1);
+    CHECK_EQUAL(shmq_os_locked(two, 0, 7), 0);
+    shmq_os_unlock(one, 7);
+    CHECK_EQUAL(shmq_os_lock(two, 7), 0);
+    close(one);
+    close(two);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+static void a_mapping_holds_the_byte_until_it_is_dropped(void)
+{
+    int one = make_file("lock"), two = shmq_os_openat(dir, "lock", O_RDWR, 0);
+    void *page;
+
+    CHECK_EQUAL(shmq_os_lock(one, 7), 0);
+    shmq_lock_guard_enter();
+    CHECK_EQUAL(shmq_lock_keep(one, &page), 0);
+    close(one);
+    shmq_lock_guard_leave();
+    CHECK_EQUAL(shmq_os_locked(two, 7, 1), 1);
+    shmq_lock_drop(&page);
+    CHECK(page == NULL);
+    CHECK_EQUAL(shmq_os_locked(two, 7, 1), 0); /* at once: the next line of a close looks */
+    close(two);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+/* [M4] A descriptor that probes is closed in a forked child, so that the parent's death frees what it had locked. */
+static void m4_a_forked_child_closes_the_probes_of_its_parent(void)
+{
+    int two, status, ready[2];
+    struct shmq_lock_probe probe;
+    pid_t parent, child;
+
+    close(make_file("lock"));
+    CHECK_EQUAL(pipe(ready), 0);
+    parent = fork();
+    if (parent == 0) {
+        shmq_lock_guard_enter();
+        shmq_lock_probe_begin(&probe, shmq_os_openat(dir, "lock", O_RDWR, 0));
+        shmq_lock_guard_leave();
+        CHECK_EQUAL(shmq_os_lock(probe.fd, 5), 0);
+        child = fork();
+        if (child == 0) {
+            CHECK(fcntl(probe.fd, F_GETFD) < 0);
+            CHECK_EQUAL(write(ready[1], &child, sizeof child), sizeof child);
+            pause();
+        }
+        CHECK_EQUAL(write(ready[1], &child, sizeof child), sizeof child);
+        pause();
+    }
+    two = shmq_os_openat(dir, "lock", O_RDWR, 0);
+    for (int i = 0; i < 2; i++) {
+        pid_t told;
+
+        CHECK_EQUAL(read(ready[0], &told, sizeof told), sizeof told);
+        child = told ? told : child;
+    }
+    CHECK_EQUAL(shmq_os_locked(two, 5, 1), 1);
+    CHECK_EQUAL(kill(parent, SIGKILL), 0);
+    CHECK_EQUAL(waitpid(parent, &status, 0), parent);
+    CHECK_EQUAL(shmq_os_locked(two, 5, 1), 0); /* though the child lives */
+    CHECK_EQUAL(kill(child, SIGKILL), 0);
+    close(two);
+    close(ready[0]);
+    close(ready[1]);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+/* ---- sleep ----------------------------------------------------------------------------------------------- */
+
+static uint64_t *shared_word(void)
+{
+    uint64_t *word = (uint64_t *)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    CHECK(word != MAP_FAILED);
+    return word;
+}
+
+static void a_sleep_ends_at_once_on_another_value_and_else_in_time(void)
+{
+    uint64_t *word = shared_word(), before;
+
+    *word = 0xffffffff00000005u; /* only the low half counts */
+    CHECK_EQUAL(shmq_os_sleep(NULL, word, 4, UINT64_MAX), SHMQ_OK);
+    before = shmq_os_now();
+    CHECK_EQUAL(shmq_os_sleep(NULL, word, 5, 2000000), SHMQ_TIMEOUT);
+    CHECK(shmq_os_now() - before >= 2000000);
+    munmap(word, 4096);
+}
+
+static void a_signal_interrupts_a_sleep(void)
+{
+    struct itimerval timer = { { 0, 1000 }, { 0, 1000 } }, off = { { 0, 0 }, { 0, 0 } }; /* repeated: none is missed */
+    struct sigaction action;
+    uint64_t *word = shared_word();
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ignore_signal;
+    CHECK_EQUAL(sigaction(SIGALRM, &action, NULL), 0);
+    CHECK_EQUAL(setitimer(ITIMER_REAL, &timer, NULL), 0);
+    CHECK_EQUAL(shmq_os_sleep(NULL, word, 0, 60000000000u), SHMQ_INTERRUPTED);
+    CHECK_EQUAL(setitimer(ITIMER_REAL, &off, NULL), 0);
+    munmap(word, 4096);
+}
+
+static void a_wake_reaches_another_process(void)
+{
+    uint64_t *word = shared_word();
+    pid_t child = fork();
+    int status;
+
+    if (child == 0)
+        _exit(shmq_os_sleep(NULL, word, 0, 60000000000u) == SHMQ_OK ? 0 : 1);
+    while (waitpid(child, &status, WNOHANG) == 0) { /* wakes again: it may not have slept yet */
+        shmq_os_wake(NULL, word, UINT32_MAX);
+        sched_yield();
+    }
+    CHECK_EQUAL(status, 0);
+    munmap(word, 4096);
+}
+
+/* ---- facts ----------------------------------------------------------------------------------------------- */
+
+static void the_start_time_does_not_trip_over_the_name(void)
+{
+    uint64_t before = shmq_os_start_time();
+
+    CHECK(before != 0);
+    CHECK_EQUAL(prctl(PR_SET_NAME, "a) 1 2 (b", 0, 0, 0), 0);
+    CHECK_EQUAL(shmq_os_start_time(), before);
+    CHECK(shmq_os_pid_namespace() != 0);
+    refused_call = "read_text";
+    CHECK_EQUAL(shmq_os_start_time(), 0);
+    refused_call = NULL;
+}
+
+static void an_empty_variable_is_none(void)
+{
+    CHECK_EQUAL(setenv("SHMQ_TEST", "", 1), 0);
+    CHECK(shmq_os_environment("SHMQ_TEST") == NULL);
+    CHECK_EQUAL(setenv("SHMQ_TEST", "x", 1), 0);
+    CHECK(shmq_os_environment("SHMQ_TEST") != NULL);
+    CHECK(shmq_os_environment("SHMQ_TEST_NOT_THERE") == NULL);
+}
+
+/* ---- room ------------------------------------------------------------------------------------------------ */
+
+static void write_text(const char *name, const char *text)
+{
+    int fd = make_file(name);
+
+    CHECK_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+/* A control group two levels deep, written by hand: the inner has no limit, the outer leaves 30 of 100 bytes, for 10
+ * of the 80 in use are page cache. */
+static void a_control_group_above_refuses_what_its_limit_does_not_leave(void)
+{
+    const char *names[] = { "inner/max", "inner/now", "max", "now", "memory.stat", "list" };
+    struct shmq_cgroup_files files = { "0::", directory, "max", "now", "inactive_file", "active_file" };
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_os_mkdirat(dir, "inner", 0700), 0);
+    write_text("inner/max", "max\n");
+    write_text("inner/now", "60\n");
+    write_text("max", "100\n");
+    write_text("now", "80\n");
+    write_text("memory.stat", "anon 70\ninactive_file 4\nactive_file 6\n");
+    write_text("list", "3:cpu:/x\n0::/inner\n");
+    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("list"), 30, &error), SHMQ_OK);
+    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("list"), 31, &error), SHMQ_ERROR_SPACE);
+    CHECK_EQUAL(error.asked, 31);
+    CHECK_EQUAL(error.available, 30);
+    CHECK_EQUAL(error.found, 70);
+    CHECK_EQUAL(error.expected, 100);
+    CHECK(!strcmp(error.path, directory));
+    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("none"), 31, &error), SHMQ_OK); /* nothing known */
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        CHECK_EQUAL(shmq_os_unlinkat(dir, names[i], 0), 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "inner", AT_REMOVEDIR), 0);
+}
+
+static void a_file_beyond_the_limit_is_refused_before_the_signal(void)
+{
+    struct rlimit before, limit;
+    struct shmq_geometry geometry;
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_geometry_init(&geometry, 12, 256, 4, 4), 0);
+    CHECK_EQUAL(shmq_space_check(dir, &geometry, &error), SHMQ_OK);
+    CHECK_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 1 << 20;
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    CHECK_EQUAL(shmq_space_check(dir, &geometry, &error), SHMQ_ERROR_SPACE);
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
+    CHECK(!strcmp(error.what, "RLIMIT_FSIZE"));
+    CHECK_EQUAL(error.asked, geometry.admin_size); /* mostly a hole, but its length counts */
+    CHECK_EQUAL(error.available, 1 << 20);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct check_test tests[] = {
+        CHECK_TEST(every_descriptor_is_closed_on_exec),
+        CHECK_TEST(a_symlink_is_not_opened_and_a_fifo_does_not_block),
+        CHECK_TEST(a_rename_does_not_replace),
+        CHECK_TEST(nothing_but_that_file_has_its_identity),
+        CHECK_TEST(a_file_without_a_name_opens_again),
+        CHECK_TEST(frequent_signals_do_not_keep_a_reservation_from_ending),
+        CHECK_TEST(each_entry_of_a_directory_is_visited_once),
+        CHECK_TEST(a_refused_call_returns_its_errno),
+        CHECK_TEST(a_byte_belongs_to_one_open_file_description),
+        CHECK_TEST(a_mapping_holds_the_byte_until_it_is_dropped),
+        CHECK_TEST(m4_a_forked_child_closes_the_probes_of_its_parent),
+        CHECK_TEST(a_sleep_ends_at_once_on_another_value_and_else_in_time),
+        CHECK_TEST(a_signal_interrupts_a_sleep),
+        CHECK_TEST(a_wake_reaches_another_process),
+        CHECK_TEST(the_start_time_does_not_trip_over_the_name),
+        CHECK_TEST(an_empty_variable_is_none),
+        CHECK_TEST(a_control_group_above_refuses_what_its_limit_does_not_leave),
+        CHECK_TEST(a_file_beyond_the_limit_is_refused_before_the_signal),
+    };
+
+    return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], around);
+}
