@@ -24,7 +24,7 @@ from spin_ring import SpinRing
 from shmq import Receiver, Sender
 
 MIB = 1 << 20
-ROUNDS, COUNT, SLEEPING_ROUNDS = 100_000, 400_000, 2000
+ROUNDS, COUNT, SLEEPING_ROUNDS = 100_000, 400_000, 500
 RING_SLOTS = 1024  # a queue's default depth
 
 Take = Callable[[Pair], float]
@@ -49,11 +49,11 @@ def filled(nbytes: int, count: int) -> Take:
     return lambda pair: nbytes * (count - 1) / pair.run(loops.feed_filled, loops.eat_filled, nbytes, count)[1]
 
 
-def on_rings(end: End, loop: Callable[..., Any], number: int, slots: int, names: list[str]) -> Any:
+def on_rings(end: End, loop: Callable[..., Any], number: int, names: list[str]) -> Any:
     """Run a loop of the spin ring on the rings of these names."""
-    rings = [SpinRing(slots, name) for name in names]
+    rings = [SpinRing(8, RING_SLOTS, name) for name in names]
     try:
-        return loop(end, number, *rings)
+        return loop(end, 8, number, *rings)
     finally:
         for ring in rings:
             ring.close()
@@ -77,9 +77,9 @@ def eat_ring(end: End, *arguments: Any) -> Any:
 
 def with_rings(pair: Pair, here: Callable[..., Any], there: Callable[..., Any], number: int, rings: int) -> Any:
     """Make the rings, run both sides on them, remove the rings."""
-    made = [SpinRing(RING_SLOTS) for _ in range(rings)]
+    made = [SpinRing(8, RING_SLOTS) for _ in range(rings)]
     try:
-        return pair.run(here, there, number, RING_SLOTS, [ring.name for ring in made])
+        return pair.run(here, there, number, [ring.name for ring in made])
     finally:
         for ring in made:
             ring.close()
@@ -94,9 +94,8 @@ def ring_one_way(pair: Pair) -> float:
 
 
 def asleep(pair: Pair) -> float:
-    """A round trip between receivers that never spin."""
-    arguments = (8, SLEEPING_ROUNDS, ("asleep", 0.0))
-    return median(pair.run(loops.ping_in_place, loops.pong_in_place, *arguments)[0]) / 1e3
+    """A round trip to a receiver that has fallen asleep, in microseconds."""
+    return median(pair.run(loops.ping_after_a_pause, loops.pong_in_place, 8, SLEEPING_ROUNDS)[0]) / 1e3
 
 
 def futex(pair: Pair) -> float:
@@ -177,7 +176,7 @@ FIGURES = [
     ),
     Figure(FUTEX, "µs", futex),
     Figure(
-        "round trip, both asleep, 8 B",
+        "round trip to a sleeping receiver, 8 B",
         "µs",
         asleep,
         "≤",

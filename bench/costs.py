@@ -34,8 +34,8 @@ FEW, MANY = 20_000, 1_020_000
 
 def ping_many(spin: str, rounds: str) -> None:
     """What runs under strace: round trips in place between two pinned processes."""
-    with Pair("8MiB") as pair:
-        pair.run(loops.ping_in_place, loops.pong_in_place, 8, int(rounds), ("traced", float(spin) if spin else None))
+    with Pair("8MiB", float(spin) if spin else None) as pair:
+        pair.run(loops.ping_in_place, loops.pong_in_place, 8, int(rounds))
 
 
 def calls_per_message(spin: str) -> float:

@@ -8,13 +8,13 @@ message. First and last byte of every payload differ from message to message, ar
 
 import time
 from itertools import pairwise
-from typing import Any
 
 from pair import End
 from spin_ring import DATA, HEAD, TAIL, SpinRing
 
 PAYLOADS = [bytes([mark]) * 8 for mark in range(256)]
 WRONG = "a payload is not what was sent"
+PAUSE = 1_000_000  # nanoseconds: ten times what a receiver spins at most
 
 
 def differences(times: list[int]) -> list[int]:
@@ -32,7 +32,7 @@ def ping_bytes(end: End, nbytes: int, rounds: int) -> list[int]:
     for number in range(rounds):
         payload = PAYLOADS[number & 255]
         send(payload)
-        if bytes(receive()) != payload:
+        if receive().tobytes() != payload:
             raise ValueError(WRONG)
         times[number + 1] = clock()
     return differences(times)
@@ -41,13 +41,12 @@ def ping_bytes(end: End, nbytes: int, rounds: int) -> list[int]:
 def pong_bytes(end: End, nbytes: int, rounds: int) -> None:
     send, receive = end.tx.send, end.rx.receive
     for _ in range(rounds):
-        send(bytes(receive()))
+        send(receive().tobytes())
 
 
-def ping_in_place(end: End, nbytes: int, rounds: int, queues: tuple[Any, ...] = ()) -> list[int]:
+def ping_in_place(end: End, nbytes: int, rounds: int) -> list[int]:
     """Loan, first and last byte written, send; receive, both read, release."""
-    tx, rx = end.queues(*queues) if queues else (end.tx, end.rx)
-    loan, receive, last, clock = tx.loan, rx.receive, nbytes - 1, time.perf_counter_ns
+    loan, receive, last, clock = end.tx.loan, end.rx.receive, nbytes - 1, time.perf_counter_ns
     times = [clock()] * (rounds + 1)
     for number in range(rounds):
         mark = number & 255
@@ -63,9 +62,8 @@ def ping_in_place(end: End, nbytes: int, rounds: int, queues: tuple[Any, ...] = 
     return differences(times)
 
 
-def pong_in_place(end: End, nbytes: int, rounds: int, queues: tuple[Any, ...] = ()) -> None:
-    tx, rx = end.queues(*queues) if queues else (end.tx, end.rx)
-    loan, receive, last = tx.loan, rx.receive, nbytes - 1
+def pong_in_place(end: End, nbytes: int, rounds: int) -> None:
+    loan, receive, last = end.tx.loan, end.rx.receive, nbytes - 1
     for _ in range(rounds):
         message = receive()
         first, final = message[0], message[last]
@@ -138,38 +136,64 @@ def pong_array(end: End, nbytes: int, rounds: int) -> None:
         out.send()
 
 
-def ping_ring(end: End, rounds: int, there: SpinRing, back: SpinRing) -> list[int]:
+def ping_after_a_pause(end: End, nbytes: int, rounds: int) -> list[int]:
+    """In place, each round after a pause in which the other process falls asleep. The pause is not part of a round."""
+    loan, receive, clock = end.tx.loan, end.rx.receive, time.perf_counter_ns
+    times = []
+    for number in range(rounds):
+        mark = number & 255
+        resume = clock() + PAUSE
+        while clock() < resume:
+            pass
+        start = clock()
+        out = loan(nbytes)
+        out[0] = mark
+        out.send()
+        back = receive()
+        if back[0] != mark:
+            raise ValueError(WRONG)
+        back.release()
+        times.append(clock() - start)
+    return times
+
+
+def ping_ring(end: End, nbytes: int, rounds: int, there: SpinRing, back: SpinRing) -> list[int]:
     """The spin ring's round trip."""
-    clock, mask, slots, words_out, words_in = time.perf_counter_ns, there.mask, there.slots, there.words, back.words
+    clock, last, stride, mask, slots = time.perf_counter_ns, nbytes - 1, there.stride, there.mask, there.slots
+    words_out, data_out, words_in, data_in = there.words, there.data, back.words, back.data
     times = [clock()] * (rounds + 1)
     limit = slots
     for number in range(rounds):
+        mark = number & 255
+        at = DATA + (number & mask) * stride
         while number >= limit:
             limit = words_out[HEAD] + slots
-        at = DATA + (number & mask)
-        words_out[at] = number
+        data_out[at] = mark
+        data_out[at + last] = mark
         words_out[TAIL] = number + 1
         while words_in[TAIL] == number:
             pass
-        if words_in[at] != number:
+        if data_in[at] != mark or data_in[at + last] != mark:
             raise ValueError(WRONG)
         words_in[HEAD] = number + 1
         times[number + 1] = clock()
     return differences(times)
 
 
-def pong_ring(end: End, rounds: int, there: SpinRing, back: SpinRing) -> None:
-    mask, slots, words_out, words_in = there.mask, there.slots, back.words, there.words
+def pong_ring(end: End, nbytes: int, rounds: int, there: SpinRing, back: SpinRing) -> None:
+    last, stride, mask, slots = nbytes - 1, there.stride, there.mask, there.slots
+    words_out, data_out, words_in, data_in = back.words, back.data, there.words, there.data
     limit = slots
     for number in range(rounds):
+        at = DATA + (number & mask) * stride
         while words_in[TAIL] == number:
             pass
-        at = DATA + (number & mask)
-        message = words_in[at]
+        first, final = data_in[at], data_in[at + last]
         words_in[HEAD] = number + 1
         while number >= limit:
             limit = words_out[HEAD] + slots
-        words_out[at] = message
+        data_out[at] = first
+        data_out[at + last] = final
         words_out[TAIL] = number + 1
 
 
@@ -210,7 +234,7 @@ def eat_bytes(end: End, nbytes: int, count: int) -> int:
     receive = end.rx.receive
     start = 0
     for number in range(count):
-        if bytes(receive()) != PAYLOADS[number & 255]:
+        if receive().tobytes() != PAYLOADS[number & 255]:
             raise ValueError(WRONG)
         if not number:
             start = time.perf_counter_ns()
@@ -224,7 +248,7 @@ def eat_slowly(end: End, nbytes: int, count: int) -> int:
     for number in range(count):
         payload = PAYLOADS[number & 255]
         with receive() as message:
-            if bytes(message) != payload or message[0] != payload[0] or message[last] != payload[last]:
+            if message.tobytes() != payload or message[0] != payload[0] or message[last] != payload[last]:
                 raise ValueError(WRONG)
         if not number:
             start = time.perf_counter_ns()
@@ -243,33 +267,38 @@ def eat_many(end: End, nbytes: int, count: int) -> int:
     start = number = 0
     while number < count:
         for message in receive_many(512):
-            if bytes(message) != PAYLOADS[number & 255]:
+            if message.tobytes() != PAYLOADS[number & 255]:
                 raise ValueError(WRONG)
             number += 1
         start = start or time.perf_counter_ns()
     return time.perf_counter_ns() - start
 
 
-def feed_ring(end: End, count: int, ring: SpinRing) -> None:
-    words, mask, slots = ring.words, ring.mask, ring.slots
+def feed_ring(end: End, nbytes: int, count: int, ring: SpinRing) -> None:
+    words, data, last, stride, mask, slots = ring.words, ring.data, nbytes - 1, ring.stride, ring.mask, ring.slots
     limit = slots
     for number in range(count):
+        mark = number & 255
+        at = DATA + (number & mask) * stride
         while number >= limit:
             limit = words[HEAD] + slots
-        words[DATA + (number & mask)] = number
+        data[at] = mark
+        data[at + last] = mark
         words[TAIL] = number + 1
 
 
-def eat_ring(end: End, count: int, ring: SpinRing) -> int:
+def eat_ring(end: End, nbytes: int, count: int, ring: SpinRing) -> int:
     """Gives slots back in batches: one by one costs a cache line each."""
-    words, mask, batch = ring.words, ring.mask, ring.slots // 4
+    words, data, last, stride, mask, batch = ring.words, ring.data, nbytes - 1, ring.stride, ring.mask, ring.slots // 4
     start = number = tail = 0
     while number < count:
         while number == tail:
             tail = words[TAIL]
         until = min(tail, number + batch)
         for expected in range(number, until):
-            if words[DATA + (expected & mask)] != expected:
+            mark = expected & 255
+            at = DATA + (expected & mask) * stride
+            if data[at] != mark or data[at + last] != mark:
                 raise ValueError(WRONG)
         words[HEAD] = number = until
         start = start or time.perf_counter_ns()

@@ -18,19 +18,9 @@ import shmq
 class End:
     """One process's ends of the pair's queues: `tx` to the other process, `rx` from it."""
 
-    def __init__(self, region: shmq.Region, number: int) -> None:
-        self.region = region
-        self.number = number
-        self._opened: dict[tuple[str, float | None], Any] = {}
-        self.tx, self.rx = self.queues("main")
-
-    def queues(self, name: str, spin: float | None = None) -> tuple[shmq.Sender, shmq.Receiver]:
-        """Both directions of a further pair of queues, whose receivers spin that long."""
-        if (name, spin) not in self._opened:
-            tx = self.region.sender(f"{name}/{self.number}")
-            rx = self.region.receiver(f"{name}/{1 - self.number}", spin=spin)
-            self._opened[name, spin] = tx, rx
-        return self._opened[name, spin]
+    def __init__(self, region: shmq.Region, number: int, spin: float | None) -> None:
+        self.tx = region.sender(f"from-{number}")
+        self.rx = region.receiver(f"from-{1 - number}", spin=spin)
 
 
 def pin(number: int) -> None:
@@ -40,11 +30,11 @@ def pin(number: int) -> None:
         os.sched_setaffinity(0, {cores[number]})
 
 
-def _serve(region_name: str, orders: Any) -> None:
+def _serve(region_name: str, spin: float | None, orders: Any) -> None:
     pin(1)
     try:
         with shmq.Region.attach(region_name) as region:
-            end = End(region, 1)
+            end = End(region, 1, spin)
             orders.send((True, None))
             while order := orders.recv():
                 function, arguments = order
@@ -58,8 +48,10 @@ def _serve(region_name: str, orders: Any) -> None:
 class Pair:
     """This process and another. A context manager."""
 
-    def __init__(self, size: str | int = "256MiB") -> None:
+    def __init__(self, size: str | int = "256MiB", spin: float | None = None) -> None:
+        """`spin` is that of both receivers: the seconds that they spin before they sleep."""
         self._size = size
+        self._spin = spin
 
     def __enter__(self) -> "Pair":
         self._cores = os.sched_getaffinity(0)
@@ -67,11 +59,11 @@ class Pair:
         self.region = shmq.Region.create(name, self._size)
         context = multiprocessing.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        self._other = context.Process(target=_serve, args=(name, theirs), daemon=True)
+        self._other = context.Process(target=_serve, args=(name, self._spin, theirs), daemon=True)
         self._other.start()
         theirs.close()
         pin(0)
-        self.end = End(self.region, 0)
+        self.end = End(self.region, 0, self._spin)
         self._answer()
         return self
 

@@ -1,83 +1,100 @@
 # SPDX-License-Identifier: MIT
 """Includes and imports run one way, and `import shmq` is light."""
 
-import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# Each file may use those of earlier lines only.
-HEADER_LAYERS = [
-    {"steps"},
-    {"atomics"},
-    {"layout"},
-    {"map"},
-    {"buddy", "names", "os", "queue", "registry", "ticket", "wait"},
-    {"await", "cache", "error", "retire"},
-    {"channel", "recover"},
-    {"region"},
-    {"shmq"},
-]
-MODULE_LAYERS = [
-    {"errors"},
-    {"_core"},
-    {"__init__"},
-    {"demo.pieces", "demo.terminal"},
-    {"demo.ways"},
-    {"demo.company"},
-    {"demo.__init__"},
-    {"cli"},
-    {"__main__"},
-]
+HEADERS = ROOT / "include/shmq"
+PACKAGE = ROOT / "shmq"
 HEAVY = {"asyncio", "logging", "multiprocessing", "numpy", "queue", "threading", "typing"}
 
-
-def rank(layers: list[set[str]], name: str) -> int:
-    ranks = [number for number, layer in enumerate(layers) if name in layer]
-    assert ranks, f"{name} has no layer: give it one in {Path(__file__).name}"
-    return ranks[0]
+Graph = dict[str, set[str]]
 
 
-@pytest.mark.parametrize("header", sorted((ROOT / "include/shmq").glob("*.h")), ids=lambda path: path.stem)
-def test_a_header_includes_lower_ones_only(header: Path) -> None:
-    for included in re.findall(r'^\s*#\s*include\s+"(?:shmq/)?(\w+)\.h"', header.read_text(), re.MULTILINE):
-        assert rank(HEADER_LAYERS, included) < rank(HEADER_LAYERS, header.stem), f"{header.name} includes {included}.h"
+def includes() -> Graph:
+    """Which headers each header includes."""
+    return {
+        header.name: set(re.findall(r'^\s*#\s*include\s+"(?:shmq/)?([\w.]+)"', header.read_text(), re.MULTILINE))
+        for header in HEADERS.glob("*.h")
+    }
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The modules of this package that a module imports, by dotted name inside the package."""
-    package = list(path.relative_to(ROOT / "shmq").parent.parts)
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            assert not any(alias.name.split(".")[0] == "shmq" for alias in node.names), "import relatively"
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
-            for alias in node.names:
-                parts = [*base, alias.name]
-                if not (ROOT / "shmq").joinpath(*parts).with_suffix(".py").exists() and alias.name != "_core":
-                    parts = base
-                if (ROOT / "shmq").joinpath(*parts).is_dir():
-                    parts = [*parts, "__init__"]
-                found.add(".".join(parts))
+def imported_names(text: str, package: str) -> Iterator[str]:
+    """Modules of ours that the top level of a module imports or cimports, and the names taken from packages."""
+    for dots, source, names in re.findall(
+        r"^from (\.*)([\w.]*) c?import (\(.*?\)|[^\n]*)", text, re.MULTILINE | re.DOTALL
+    ):
+        if dots:
+            parents = package.split(".")
+            source = ".".join([*parents[: len(parents) - len(dots) + 1], *filter(None, [source])])
+        yield source
+        yield from (f"{source}.{name}" for name in re.findall(r"\w+", names))
+    yield from re.findall(r"^c?import (shmq[\w.]*)", text, re.MULTILINE)
+
+
+def imports() -> Graph:
+    """Which modules each module needs before it can be imported; a .pyx and its .pxd are one."""
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".pyx", ".pxd"}]
+    module_of = {
+        path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files
+    }
+    graph: Graph = {name: set() for name in module_of.values()}
+    for path, name in module_of.items():
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        found = graph.keys() & set(imported_names(path.read_text(), package))
+        graph[name] |= found - {name, "shmq"}  # whoever imports shmq.x has begun to import shmq
+    return graph
+
+
+def reachable(graph: Graph, start: str) -> set[str]:
+    """All that `start` needs, directly or not."""
+    found: set[str] = set()
+    waiting = {start}
+    while waiting:
+        one = waiting.pop()
+        waiting |= graph[one] - found
+        found |= graph[one]
     return found
 
 
-@pytest.mark.parametrize(
-    "module", sorted((ROOT / "shmq").rglob("*.py")), ids=lambda path: path.relative_to(ROOT / "shmq").as_posix()
-)
-def test_a_module_imports_lower_ones_only(module: Path) -> None:
-    name = ".".join(module.relative_to(ROOT / "shmq").with_suffix("").parts)
-    for imported in imported_modules(module):
-        assert rank(MODULE_LAYERS, imported) < rank(MODULE_LAYERS, name), f"{name} imports {imported}"
+@pytest.mark.parametrize("graph", [includes(), imports()], ids=["includes", "imports"])
+def test_dependencies_run_one_way(graph: Graph) -> None:
+    assert len(graph) > 5
+    assert any(graph.values())
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("header", ["channel.h", "recover.h", "await.h"])
+def test_the_algorithm_makes_no_system_call(header: str) -> None:
+    """What the simulator runs knows neither the operating system nor files."""
+    graph = includes()
+    for name in {header} | reachable(graph, header):
+        assert name not in {"os.h", "region.h"}
+        system = set(re.findall(r"^\s*#\s*include\s+<([\w./]+)>", (HEADERS / name).read_text(), re.MULTILINE))
+        assert system <= {"stdbool.h", "stddef.h", "stdint.h", "string.h"}
+
+
+def test_errors_stand_alone() -> None:
+    assert imports()["shmq.errors"] == set()
+
+
+def test_nothing_but_the_command_line_knows_the_demonstration() -> None:
+    graph = imports()
+    outside = {name for name in graph if not name.startswith("shmq.demo")}
+    assert {name for name in outside if any(used.startswith("shmq.demo") for used in graph[name])} <= {"shmq.cli"}
+    assert "shmq.cli" not in reachable(graph, "shmq")
 
 
 def test_atomics_alone_speak_to_the_compiler() -> None:
-    users = [header.name for header in (ROOT / "include/shmq").glob("*.h") if "__atomic_" in header.read_text()]
+    users = [header.name for header in HEADERS.glob("*.h") if "__atomic_" in header.read_text()]
     assert users == ["atomics.h"]
 
 
@@ -85,7 +102,7 @@ def test_importing_shmq_loads_nothing_heavy(python: Callable[..., str]) -> None:
     code = "import sys; before = set(sys.modules); import shmq; print(*sorted(set(sys.modules) - before))"
     loaded = python("-S", "-c", code).split()
     assert not {name.split(".")[0] for name in loaded} & HEAVY
-    assert "shmq._core" in loaded
+    assert "shmq._region" in loaded
 
 
 def test_importing_shmq_takes_milliseconds(python: Callable[..., str]) -> None:

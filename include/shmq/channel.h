@@ -120,6 +120,7 @@ static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_qu
     struct shmq_place place;
     int result;
 
+    shmq_queue_prefetch_tail(ref);
     shmq_store_release(&block->m[SHMQ_M_SENDER], shmq_from_word(gen, actor->slot, actor->epoch), SHMQ_S_SENDER);
     shmq_store_release(&block->m[SHMQ_M_FROM], from ? shmq_from_word(gen, from, from_epoch) : 0, SHMQ_S_FROM);
     shmq_store_release(&block->m[SHMQ_M_EPOCH], shmq_epoch_word(gen, ref->epoch), SHMQ_S_EPOCH);

@@ -114,6 +114,14 @@ static inline int shmq_queue_depth(const struct shmq_map *map, const struct shmq
     return SHMQ_OK;
 }
 
+/* Ask for the slot that a post will probably CAS, for writing: read first, it would cross twice. */
+static inline void shmq_queue_prefetch_tail(const struct shmq_queue_ref *ref)
+{
+    uint64_t position = shmq_queue_hint(ref, &ref->queue->tail);
+
+    shmq_prefetch_write(&ref->slots[position & ((1ull << ref->capacity_shift) - 1)]);
+}
+
 /* Find the place where the next message goes. OK, FULL, CLOSED, SHUT. Clears stale slots of dead or slow takers. */
 static inline int shmq_queue_find_tail(const struct shmq_map *map, const struct shmq_queue_ref *ref,
     struct shmq_place *place)
@@ -199,9 +207,9 @@ static inline void shmq_queue_prefetch(const struct shmq_map *map, const uint64_
 {
     if (block >= map->geometry.granules)
         return;
-    __builtin_prefetch(&map->block[block], 1);
-    __builtin_prefetch(map->data + shmq_block_offset(map, block));
-    __builtin_prefetch(slot, 1);
+    shmq_prefetch_write(&map->block[block]);
+    shmq_prefetch_write(map->data + shmq_block_offset(map, block)); /* the receiver's next loan is this block */
+    shmq_prefetch_write(slot);
 }
 
 /* Take the oldest message: its block becomes OWNED by the actor's process, as held from this queue.

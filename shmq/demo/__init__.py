@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
+from .. import Region, RegionSpaceError
 from .._probe import cache_line_probe
-from .._region import Region
-from ..errors import RegionSpaceError
 from . import pieces as library
 from .company import Company, Turn
 from .pieces import Piece, cut, library_files, library_path

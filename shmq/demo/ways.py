@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.context import SpawnContext
 from typing import Any, Protocol
 
-from .._region import Region
+from .. import Region
 from .pieces import Piece, Reader
 
 END = 0xFFFFFFFF  # instead of a piece's number: there are no more

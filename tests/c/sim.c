@@ -18,6 +18,7 @@ char sim_context[256];
 struct sim_fibre sim_main_fibre;
 struct sim_fibre *sim_running = &sim_main_fibre;
 bool sim_store_buffer;
+bool sim_quiet_step[SHMQ_STEP_COUNT];
 
 static struct sim_fibre fibres[SIM_FIBRES];
 static int fibre_count;
@@ -145,7 +146,7 @@ void sim_point(enum shmq_step step)
 {
     struct sim_fibre *fibre = sim_running;
 
-    if (fibre == &sim_main_fibre)
+    if (fibre == &sim_main_fibre || sim_quiet_step[step])
         return;
     if (scheduling) {
         random_point(step);
@@ -169,7 +170,7 @@ void sim_crash_point(enum shmq_step step)
     struct sim_fibre *fibre = sim_running;
     bool crash;
 
-    if (fibre == &sim_main_fibre)
+    if (fibre == &sim_main_fibre || sim_quiet_step[step])
         return;
     crash = ++fibre->writes == fibre->crash_after;
     if (triggers(&fibre->crash_at, step))

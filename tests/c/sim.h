@@ -68,6 +68,9 @@ enum sim_state sim_run_to(int fibre, enum shmq_step step);
 /* How many accesses a fibre has made in its life. */
 uint64_t sim_accesses(int fibre);
 
+/* Steps that sim_run neither stops at nor dies at: writes to what nobody else reads yet, to shorten exhaustive runs. */
+extern bool sim_quiet_step[SHMQ_STEP_COUNT];
+
 /* Kill a stopped fibre where it stands, as SIGKILL would. */
 void sim_kill(int fibre);
 /* Die by itself after so many effective writes, or at the n-th effective write under a step. 0: not. */

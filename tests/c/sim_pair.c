@@ -85,7 +85,13 @@ static void pair_of_granules(struct sim_process *self) { loan_and_return(self, 1
 static void whole_unit(struct sim_process *self) { loan_and_return(self, 5); }
 static void whole_region(struct sim_process *self) { loan_and_return(self, 6); }
 static void keep_small(struct sim_process *self) { sim_do_loan(self, 0); }
-static void return_small(struct sim_process *self) { sim_do_return(self, 0); }
+
+static void return_small(struct sim_process *self)
+{
+    if (self->loan_count)
+        sim_do_return(self, 0);
+}
+
 
 static void merge(struct sim_process *self)
 {
@@ -170,12 +176,12 @@ static void set_messages(void)
     sim_process_died(THIRD);
 }
 
-/* Two units, of which the first is split and holds a block of each. The third process is dead and held one more. */
+/* Two units, of which the first is split and holds a block of the first process and one of the third, which is dead. */
 static void set_blocks(void)
 {
-    for (int fibre = 0; fibre <= THIRD; fibre++) {
-        sim_do_loan(sim_play(fibre), 0);
-    }
+    sim_do_loan(sim_play(0), 0);
+    sim_play(1);
+    sim_do_loan(sim_play(THIRD), 0);
     sim_impersonate(SIM_ROOT);
     sim_process_died(THIRD);
 }

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/* Directed tests: queues that are closed, re-made and shut down behind somebody's back. */
+#include "sim_directed_tests.h"
+
+static struct sim_process *const victim = &sim_processes[SIM_VICTIM];
+static struct sim_process *owner, *peer, *other;
+static struct shmq_queue_ref old_ref;
+static int result;
+
+/* ---- D1, D2: a handle of a former incarnation ---- */
+
+static uint32_t old_depth, new_depth;
+
+static void stage_alpha_in_use(void)
+{
+    sim_stage(32);
+    peer = sim_player(1, old_depth);
+    sim_player(SIM_VICTIM, old_depth);
+    for (int i = 0; i < 7; i++) { /* so that the rings have gone round */
+        SIM_AS(peer, sim_post(peer, &peer->named[SIM_ALPHA].ref));
+        sim_fetch(peer, &peer->named[SIM_ALPHA].ref);
+        sim_do_release(peer, 0);
+    }
+    old_ref = peer->named[SIM_ALPHA].ref;
+}
+
+static void stage_full_alpha(void)
+{
+    stage_alpha_in_use();
+    while (SIM_AS(peer, sim_post(peer, &old_ref)) == SHMQ_OK)
+        continue;
+}
+
+static void receive_old(struct sim_process *self) { result = sim_fetch(self, &old_ref); }
+static void send_old(struct sim_process *self) { result = sim_post(self, &old_ref); }
+
+static void remake_and_fill(void)
+{
+    sim_remake_alpha(peer, new_depth);
+    while (sim_post(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_OK)
+        continue;
+}
+
+/* As many messages as its depth go into the new queue, and more go through it. */
+static void check_flow(void)
+{
+    const struct shmq_queue_ref *ref = &peer->named[SIM_ALPHA].ref;
+    uint32_t count = 0;
+
+    sim_impersonate(peer->fibre);
+    while (sim_post(peer, ref) == SHMQ_OK)
+        continue;
+    for (int round = 0; round < 12; round++) {
+        SIM_CHECK(sim_fetch(peer, ref) == SHMQ_OK, "the new queue gives no message (round %d)", round);
+        sim_do_release(peer, 0);
+        SIM_CHECK(sim_post(peer, ref) == SHMQ_OK, "the new queue takes no message (round %d)", round);
+    }
+    while (sim_fetch(peer, ref) == SHMQ_OK) {
+        sim_do_release(peer, 0);
+        count++;
+    }
+    SIM_CHECK(count == new_depth, "the new queue holds %u messages, its depth is %u", count, new_depth);
+}
+
+/* What was sent to the new incarnation is still there to the last. */
+static void check_new_full(void)
+{
+    sim_impersonate(peer->fibre);
+    SIM_CHECK(sim_post(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_FULL, "a message of the new queue is gone");
+    check_flow();
+}
+
+static void every_depths(const struct sim_stop *stop)
+{
+    static const uint32_t depths[][2] = { { 2, 2 }, { 4, 2 }, { 2, 4 }, { 1, 3 }, { 4, 1 } };
+
+    for (uint32_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+        old_depth = depths[i][0];
+        new_depth = depths[i][1];
+        sim_stop_everywhere(stop);
+    }
+}
+
+void sim_test_stale_receiver(void)
+{
+    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake_and_fill, check_new_full, false, false };
+
+    every_depths(&stop);
+}
+
+static void remake(void) { sim_remake_alpha(peer, new_depth); }
+
+void sim_test_stale_tail_hint(void)
+{
+    static const struct sim_stop stop = { stage_alpha_in_use, send_old, remake, check_flow, false, false };
+
+    every_depths(&stop);
+}
+
+void sim_test_stale_head_hint(void)
+{
+    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake, check_flow, false, false };
+
+    every_depths(&stop);
+}
+
+/* ---- D3, U9: hints and slots that are far off ---- */
+
+static void check_hints(int32_t tail_laps, int32_t head_laps)
+{
+    struct shmq_queue *queue = peer->named[SIM_ALPHA].ref.queue;
+    uint32_t shift = peer->named[SIM_ALPHA].ref.capacity_shift;
+    uint64_t tail = shmq_hint_position(queue->tail) + ((uint64_t)(int64_t)tail_laps << shift);
+    uint64_t head = shmq_hint_position(queue->head) + ((uint64_t)(int64_t)head_laps << shift);
+
+    sim_impersonate(peer->fibre);
+    queue->tail = shmq_hint_word(shmq_hint_epoch(queue->tail), tail);
+    queue->head = shmq_hint_word(shmq_hint_epoch(queue->head), head);
+    check_flow();
+}
+
+void sim_test_lagging_hint(void)
+{
+    static const int32_t laps[] = { 0, -1, -2, -1000, -(1 << 22), -(1 << 23) + 1, -(1 << 23), -(1 << 23) - 1, -(1 << 24) + 2 };
+
+    for (uint32_t tail = 0; tail < sizeof laps / sizeof laps[0]; tail++)
+        for (uint32_t head = 0; head < sizeof laps / sizeof laps[0]; head++) {
+            old_depth = new_depth = 2;
+            stage_alpha_in_use();
+            check_hints(laps[tail], laps[head]);
+            sim_wind_up();
+        }
+}
+
+static void wild_slots(uint32_t seed)
+{
+    sim_reset(seed);
+    for (uint32_t i = 0; i < 1u << old_ref.capacity_shift; i++)
+        old_ref.slots[i] = (uint64_t)sim_random(UINT32_MAX) << 32 | sim_random(UINT32_MAX);
+    old_ref.queue->tail = shmq_hint_word(old_ref.epoch, (uint64_t)sim_random(UINT32_MAX) << 16);
+    old_ref.queue->head = shmq_hint_word(old_ref.epoch, (uint64_t)sim_random(UINT32_MAX) << 16);
+}
+
+static void send_and_receive(void *argument)
+{
+    struct sim_process *self = argument;
+    struct shmq_message message;
+    struct shmq_hold loan;
+    struct shmq_parcel parcel = { 8, 1 };
+
+    if (shmq_loan(&self->actor, 8, &loan) == SHMQ_OK && shmq_send(&self->actor, &old_ref, &loan, &parcel) != SHMQ_OK)
+        shmq_release(&self->actor, &loan);
+    shmq_receive(&self->actor, &old_ref, &message);
+}
+
+/* Garbage in every slot and hint: operations end, whatever they return. */
+void sim_test_bounded_walks(void)
+{
+    for (uint32_t seed = 1; seed < 200; seed++) {
+        old_depth = 1 + seed % 4;
+        stage_alpha_in_use();
+        sim_observer = NULL; /* no rule holds for garbage */
+        wild_slots(seed);
+        sim_impersonate(SIM_ROOT);
+        sim_spawn(send_and_receive, victim);
+        SIM_CHECK(sim_run(SIM_VICTIM, 200000) == SIM_FINISHED, "a walk over garbage does not end");
+    }
+}
+
+/* ---- D4: a queue is closed while messages of it are held ---- */
+
+static void stage_inbox(void)
+{
+    sim_stage(32);
+    owner = sim_player(SIM_VICTIM, 2);
+    peer = sim_player(1, 2);
+    sim_post(peer, &owner->inbox);
+    sim_post(peer, &owner->inbox);
+    SIM_AS(owner, sim_fetch(owner, &owner->inbox));
+}
+
+static void close_inbox(struct sim_process *self) { sim_do_close_inbox(self); }
+
+static void close_release_reopen(struct sim_process *self)
+{
+    sim_do_close_inbox(self);
+    sim_do_release(self, 0);
+    sim_do_close_inbox(self);
+    sim_do_open_inbox(self, 3);
+}
+
+static void send_to_inbox_behind(void)
+{
+    result = SIM_AS(peer, sim_post(peer, &owner->inbox));
+}
+
+/* While something of it is held the record is taken. */
+static void check_record_taken(void)
+{
+    struct shmq_queue_ref ref;
+
+    if (!owner->attached || !owner->held_count)
+        return;
+    SIM_CHECK(shmq_flags_bits(owner->inbox.queue->flags) & SHMQ_QUEUE_USED, "the record of a queue with a held message is free");
+    SIM_AS(owner, result = shmq_queue_open_inbox(&owner->actor, 2, &ref));
+    SIM_CHECK(result == SHMQ_IN_USE, "the record of a queue with a held message could be taken: %d", result);
+}
+
+void sim_test_close_with_held(void)
+{
+    static const struct sim_stop goes_on = { stage_inbox, close_inbox, send_to_inbox_behind, check_record_taken, false, false };
+    static const struct sim_stop dies = { stage_inbox, close_inbox, NULL, check_record_taken, true, false };
+    static const struct sim_stop finishes = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, false, false };
+    static const struct sim_stop finishes_dead = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, true, false };
+
+    sim_stop_everywhere(&goes_on);
+    sim_stop_everywhere(&dies);
+    sim_stop_everywhere(&finishes);
+    sim_stop_everywhere(&finishes_dead);
+}
+
+/* ---- D10: the recoverer of a dead sender, and the queue is re-made meanwhile ---- */
+
+static void stage_dead_poster(void)
+{
+    sim_stage(16);
+    sim_play(SIM_VICTIM);
+    owner = sim_player(1, 2);
+    peer = sim_player(2, 2);
+    other = sim_player(3, 2);
+    SIM_AS(peer, sim_post(peer, &owner->inbox));
+    SIM_AS(peer, sim_post(peer, &peer->named[SIM_ALPHA].ref));
+    sim_slay(peer);
+}
+
+static void recover_peer(struct sim_process *self)
+{
+    (void)self;
+    sim_recover(peer->actor.slot);
+}
+
+static void remake_both(void)
+{
+    SIM_AS(owner, sim_do_close_inbox(owner));
+    sim_do_open_inbox(owner, 1);
+    sim_remake_alpha(other, 1);
+    SIM_AS(other, sim_post(other, &owner->inbox));
+}
+
+void sim_test_recoverer_of_poster(void)
+{
+    static const struct sim_stop goes_on = { stage_dead_poster, recover_peer, remake_both, NULL, false, false };
+    static const struct sim_stop dies = { stage_dead_poster, recover_peer, remake_both, NULL, true, false };
+
+    sim_stop_everywhere(&goes_on);
+    sim_stop_everywhere(&dies);
+}
+
+/* As D10, but the poster dies between S1 and its take-back while its target is closed behind it. */
+static void stage_poster(void)
+{
+    sim_stage(16);
+    sim_player(SIM_VICTIM, 2);
+    owner = sim_player(1, 2);
+    other = sim_player(2, 2);
+    old_ref = owner->inbox;
+}
+
+static void kill_and_close(void)
+{
+    SIM_AS(owner, sim_do_close_inbox(owner));
+    sim_do_open_inbox(owner, 4);
+    sim_impersonate(SIM_ROOT);
+    sim_kill(SIM_VICTIM);
+    sim_slay(victim);
+}
+
+void sim_test_poster_dies_after_close(void)
+{
+    static const struct sim_stop stop = { stage_poster, send_old, kill_and_close, NULL, false, false };
+
+    sim_stop_everywhere(&stop);
+}
+
+/* ---- D11: a post against a close, each stopped everywhere ---- */
+
+static void close_behind(void)
+{
+    SIM_AS(owner, sim_do_close_inbox(owner));
+}
+
+static void check_closed_or_freed(void)
+{
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_CLOSED, "a send to a queue that closes returned %d", result);
+}
+
+static void post_behind(void)
+{
+    SIM_AS(peer, sim_post(peer, &owner->inbox));
+}
+
+void sim_test_post_against_close(void)
+{
+    static const struct sim_stop sender = { stage_poster, send_old, close_behind, check_closed_or_freed, false, false };
+    static const struct sim_stop closer = { stage_inbox, close_inbox, post_behind, NULL, false, false };
+
+    sim_stop_everywhere(&sender);
+    sim_stop_everywhere(&closer);
+}
+
+static void stage_dead_owner(void)
+{
+    sim_stage(16);
+    sim_play(SIM_VICTIM);
+    owner = sim_player(1, 2);
+    peer = sim_player(2, 2);
+    SIM_AS(peer, sim_post(peer, &owner->inbox));
+    sim_slay(owner);
+}
+
+static void recover_owner(struct sim_process *self)
+{
+    (void)self;
+    sim_recover(owner->actor.slot);
+}
+
+void sim_test_post_against_recovery(void)
+{
+    static const struct sim_stop stop = { stage_dead_owner, recover_owner, post_behind, NULL, false, false };
+
+    sim_stop_everywhere(&stop);
+}
+
+/* ---- M1: shut down during a send ---- */
+
+static uint32_t drained;
+
+static void shut_and_leave(void)
+{
+    drained = 0;
+    SIM_AS(peer, sim_do_shut(peer, SIM_ALPHA));
+    while (sim_fetch(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_OK) {
+        sim_do_release(peer, 0);
+        drained++;
+    }
+}
+
+static void check_shut(void)
+{
+    SIM_CHECK(result == SHMQ_SHUT || (result == SHMQ_OK && drained == 1),
+        "shut down during a send: it returned %d, the receivers had %u messages before they left", result, drained);
+}
+
+void sim_test_shut_during_send(void)
+{
+    static const struct sim_stop stop = { stage_alpha_in_use, send_old, shut_and_leave, check_shut, false, false };
+
+    old_depth = 2;
+    sim_stop_everywhere(&stop);
+}
+
+static void receive_until_shut(struct sim_process *self)
+{
+    while ((result = sim_fetch(self, &old_ref)) == SHMQ_OK)
+        sim_do_release(self, 0);
+}
+
+static void send_then_shut(void)
+{
+    SIM_AS(peer, sim_post(peer, &old_ref));
+    sim_do_shut(peer, SIM_ALPHA);
+}
+
+/* A receiver that is told SHUT leaves nothing behind. */
+static void check_nothing_left(void)
+{
+    if (result == SHMQ_SHUT)
+        SIM_CHECK(SIM_AS(peer, sim_fetch(peer, &old_ref)) == SHMQ_SHUT, "a receiver left and a message stayed");
+}
+
+void sim_test_shut_during_receive(void)
+{
+    static const struct sim_stop stop = { stage_alpha_in_use, receive_until_shut, send_then_shut, check_nothing_left, false, false };
+
+    old_depth = 2;
+    sim_stop_everywhere(&stop);
+}

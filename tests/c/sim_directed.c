@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* What directed tests share. */
+#include "sim_directed.h"
+
+#define ENDLESS 1000000u    /* accesses after which an operation is taken to hang */
+
+bool sim_victim_ended;
+static uint64_t stops;
+static const char *test_name;
+
+uint64_t sim_directed_run(const struct sim_directed *test)
+{
+    uint64_t before = stops;
+
+    test_name = test->name;
+    snprintf(sim_context, sizeof sim_context, "directed: %s", test->name);
+    test->run();
+    return stops - before;
+}
+
+const struct sim_directed *sim_directed_find(const char *name)
+{
+    for (uint32_t i = 0; i < sim_directed_count(); i++)
+        if (strcmp(sim_directed_tests[i].name, name) == 0)
+            return &sim_directed_tests[i];
+    return NULL;
+}
+
+void sim_stage(uint32_t granules)
+{
+    struct sim_shape shape = { granules, 6, 4, 0, 0, 0 };
+
+    sim_reset(1);
+    sim_min_capacity_shift = 1;
+    memset(sim_processes, 0, sizeof sim_processes);
+    sim_world_make(&shape);
+    sim_ledger_reset();
+    sim_processes_reset();
+}
+
+struct sim_process *sim_player(int fibre, uint32_t depth)
+{
+    struct sim_process *process = sim_play(fibre);
+
+    sim_do_open_inbox(process, depth);
+    SIM_CHECK(sim_do_open(process, SIM_ALPHA, depth, true) == SHMQ_OK, "alpha could not be opened");
+    sim_do_claim(process, SIM_ALPHA, true);
+    return process;
+}
+
+int sim_post(struct sim_process *process, const struct shmq_queue_ref *ref)
+{
+    struct shmq_queue_ref target = *ref;
+    int result = sim_do_loan(process, 0);
+
+    if (result == SHMQ_OK) {
+        result = sim_do_send(process, process->loan_count - 1, &target);
+        if (result != SHMQ_OK)
+            sim_do_return(process, process->loan_count - 1);
+    }
+    return result;
+}
+
+int sim_fetch(struct sim_process *process, const struct shmq_queue_ref *ref)
+{
+    struct shmq_queue_ref source = *ref;
+
+    return sim_do_receive(process, &source);
+}
+
+void sim_slay(struct sim_process *process)
+{
+    if (process->attached)
+        sim_process_died(process->fibre);
+    sim_impersonate(SIM_ROOT);
+}
+
+void sim_remake_alpha(struct sim_process *process, uint32_t depth)
+{
+    uint32_t before = process->named[SIM_ALPHA].ref.qid;
+
+    sim_impersonate(process->fibre);
+    sim_do_delete(process, SIM_ALPHA);
+    SIM_CHECK(sim_do_open(process, SIM_ALPHA, depth, true) == SHMQ_OK && process->named[SIM_ALPHA].ref.qid == before,
+        "alpha was not made again in its record");
+    sim_do_claim(process, SIM_ALPHA, true);
+}
+
+/* ---- a stop at every access ---- */
+
+static const struct sim_stop *current;
+
+static void body(void *argument) { current->victim(argument); }
+
+static void let_go_on(void)
+{
+    enum sim_state state = sim_run(SIM_VICTIM, ENDLESS);
+
+    while (state == SIM_ASLEEP) {
+        sim_time_out(SIM_VICTIM);
+        state = sim_run(SIM_VICTIM, ENDLESS);
+    }
+    SIM_CHECK(state != SIM_READY, "the operation does not end");
+}
+
+static void stop_at(uint64_t accesses)
+{
+    struct sim_process *self = &sim_processes[SIM_VICTIM];
+
+    snprintf(sim_context, sizeof sim_context, "directed: %s, stop %llu", test_name, (unsigned long long)accesses);
+    stops++;
+    if (current->set_up)
+        current->set_up();
+    sim_impersonate(SIM_ROOT);
+    SIM_CHECK(sim_spawn(body, self) == SIM_VICTIM, "the victim is the first fibre");
+    sim_run(SIM_VICTIM, accesses);
+    sim_victim_ended = sim_state(SIM_VICTIM) == SIM_FINISHED;
+    if (current->dies) {
+        sim_kill(SIM_VICTIM);
+        sim_slay(self);
+    }
+    if (current->recovered)
+        sim_recover_all();
+    if (current->behind)
+        current->behind();
+    sim_impersonate(SIM_ROOT);
+    if (sim_alive(SIM_VICTIM))
+        let_go_on();
+    if (current->check)
+        current->check();
+    sim_wind_up();
+}
+
+void sim_stop_everywhere(const struct sim_stop *stop)
+{
+    current = stop;
+    sim_victim_ended = false;
+    for (uint64_t accesses = 0; !sim_victim_ended; accesses++)
+        stop_at(accesses);
+}

@@ -1,0 +1,990 @@
+/* SPDX-License-Identifier: MIT */
+/* Regions, one situation at a time: create, attach, close, end, unlink, list, recover.
+ *
+ * The tags [H1] … of the design stand at the front of the tests that hold them. Races are made, not hoped for: a
+ * process is stopped at a point (region_world.h), others go on, it continues.
+ */
+#include "region_world.h"
+
+#include <pthread.h>
+
+static struct shmq_region_options persistent_options(const char *name)
+{
+    struct shmq_region_options options = world_options(name, SHMQ_REGION_EITHER);
+
+    options.persist = true;
+    return options;
+}
+
+static void unlink_region(const char *name)
+{
+    struct shmq_error error;
+    int result = shmq_region_unlink(name, NULL, false, &error);
+
+    if (result)
+        world_tell(&error);
+    CHECK_EQUAL(result, SHMQ_OK);
+}
+
+/* ---- create, attach, close ------------------------------------------------------------------------------- */
+
+static void creating_and_closing_leaves_nothing(void)
+{
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    world_verify(&region);
+    CHECK(world_exists(world_path("alpha/admin")));
+    CHECK(world_exists(world_path("alpha/data")));
+    CHECK(world_exists(world_path("alpha/lock")));
+    shmq_region_close(&region);
+    CHECK(!world_exists(world_path("alpha")));
+    shmq_region_close(&region); /* closing twice is closing once */
+}
+
+static struct shmq_region_info listed;
+static int listed_count;
+
+static void note_listed(void *context, const struct shmq_region_info *info)
+{
+    (void)context;
+    listed = *info;
+    listed_count++;
+}
+
+static int list_regions(void)
+{
+    struct shmq_error error;
+
+    listed_count = 0;
+    CHECK_EQUAL(shmq_region_list(NULL, note_listed, NULL, &error), SHMQ_OK);
+    return listed_count;
+}
+
+static void list_quietly(void) { (void)list_regions(); }
+
+static void the_second_to_open_attaches_to_the_region_of_the_first(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_region first, second;
+
+    world_open(&first, "alpha");
+    memcpy(first.map.data, "hello", 6);
+    world_open_with(&second, &options);
+    world_verify(&second);
+    CHECK_EQUAL(second.id, first.id);
+    CHECK_EQUAL(second.self.slot, 1);
+    CHECK(!strcmp((char *)second.map.data, "hello"));
+    CHECK(second.map.data != first.map.data);
+    CHECK_EQUAL(shmq_process_count(&first.map), 2);
+    shmq_region_close(&first);
+    world_verify(&second);
+    world_open(&first, "alpha"); /* the freed slot again, with the next epoch */
+    CHECK_EQUAL(first.self.slot, 0);
+    CHECK_EQUAL(first.self.epoch, 1);
+    shmq_region_close(&second);
+    shmq_region_close(&first);
+}
+
+static void another_process_sees_what_this_one_wrote(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct world_holder holder;
+    struct shmq_region region;
+    struct shmq_process_info info;
+
+    world_open(&region, "alpha");
+    world_hold(&holder, &options);
+    shmq_process_info(&region.map, 1, &info);
+    CHECK_EQUAL(info.state, SHMQ_PROCESS_LIVE);
+    CHECK_EQUAL(info.pid, holder.pid);
+    CHECK(info.start_time != 0);
+    CHECK(!strcmp(info.name, "tester"));
+    world_holder_end(&holder, false);
+    shmq_process_info(&region.map, 1, &info);
+    CHECK_EQUAL(info.state, SHMQ_PROCESS_FREE);
+    shmq_region_close(&region);
+}
+
+static void an_exclusive_create_refuses_a_name_that_is_taken(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_CREATE);
+    struct shmq_region region;
+    struct shmq_error error;
+
+    world_open_with(&region, &options);
+    error = world_refused(&options, SHMQ_ERROR_EXISTS);
+    CHECK(!strcmp(error.path, world_path("alpha")));
+    CHECK_EQUAL(error.pids[0], getpid());
+    CHECK_EQUAL(error.owner, getuid());
+    world_verify(&region);
+    shmq_region_close(&region);
+}
+
+static void attaching_refuses_a_name_that_is_not_there(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_region region;
+    struct shmq_error error = world_refused(&options, SHMQ_ERROR_NOT_FOUND);
+
+    CHECK(!strcmp(error.path, world_directory));
+    CHECK(!world_exists(world_directory)); /* nor made for the purpose */
+    world_open(&region, "beta");
+    error = world_refused(&options, SHMQ_ERROR_NOT_FOUND);
+    CHECK(!strcmp(error.path, world_path("alpha")));
+    shmq_region_close(&region);
+}
+
+static void a_persistent_region_outlives_its_last_process(void)
+{
+    struct shmq_region_options options = persistent_options("alpha");
+    struct shmq_region region;
+    uint64_t id;
+
+    world_open_with(&region, &options);
+    id = region.id;
+    memcpy(region.map.data, "hello", 6);
+    shmq_region_close(&region);
+    CHECK_EQUAL(list_regions(), 1);
+    CHECK_EQUAL(listed.attached, 0);
+    CHECK(listed.persist);
+    world_open(&region, "alpha"); /* without asking for persistence: it is the creator's choice */
+    CHECK_EQUAL(region.id, id);
+    CHECK(!strcmp((char *)region.map.data, "hello"));
+    shmq_region_close(&region);
+    CHECK(world_exists(world_path("alpha/admin")));
+    unlink_region("alpha");
+}
+
+static void a_larger_size_than_is_there_is_refused_with_both(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region region, second;
+    struct shmq_error error;
+
+    world_open(&region, "alpha");
+    options.size = 2 * WORLD_MIB;
+    error = world_refused(&options, SHMQ_ERROR_SIZE);
+    CHECK_EQUAL(error.asked, 2 * WORLD_MIB);
+    CHECK_EQUAL(error.found, WORLD_MIB);
+    CHECK_EQUAL(error.pids[0], getpid());
+    options.size = WORLD_MIB - 1;
+    options.how = SHMQ_REGION_ATTACH;
+    options.size = 0;
+    options.granule = 512; /* the creator's choice stands */
+    world_open_with(&second, &options);
+    CHECK_EQUAL(second.map.geometry.granule_shift, 12);
+    shmq_region_close(&second);
+    shmq_region_close(&region);
+}
+
+static void options_out_of_range_are_refused_with_the_bound(void)
+{
+    static const char *const names[] = { "", ".", "..", ".new-x", "a/b", "a b", "\xc3\xa9", "a\n" };
+    struct shmq_region_options options;
+    struct shmq_error error;
+    char name[SHMQ_NAME_MAX + 2];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        options = world_options(names[i], SHMQ_REGION_EITHER);
+        CHECK(!strcmp(world_refused(&options, SHMQ_ERROR_INVALID).what, "name"));
+    }
+    options = world_options(NULL, SHMQ_REGION_EITHER);
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    memset(name, 'a', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    options = world_options(name, SHMQ_REGION_EITHER);
+    error = world_refused(&options, SHMQ_ERROR_INVALID);
+    CHECK_EQUAL(error.found, SHMQ_NAME_MAX + 1);
+    CHECK_EQUAL(error.expected, SHMQ_NAME_MAX);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.process = name;
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.size = WORLD_MIB - 1;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_INVALID).expected, WORLD_MIB);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.size = UINT64_MAX;
+    CHECK(!strcmp(world_refused(&options, SHMQ_ERROR_INVALID).what, "size"));
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.granule = 256;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_INVALID).expected, 512);
+    options.granule = 2 << 20;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_INVALID).expected, 1 << 20);
+    options.granule = 5000;
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.max_processes = SHMQ_MAX_PROCESSES + 1;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_INVALID).expected, SHMQ_MAX_PROCESSES);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.max_queues = SHMQ_MAX_QUEUES + 1;
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.mode = 0644;
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    options.mode = 0660; /* without a directory of the group's */
+    (void)world_refused(&options, SHMQ_ERROR_INVALID);
+    options = world_options("alpha", SHMQ_REGION_EITHER);
+    options.directory = "relative";
+    CHECK(!strcmp(world_refused(&options, SHMQ_ERROR_INVALID).what, "absolute path of the directory"));
+    CHECK(!world_exists(world_directory)); /* nothing was touched */
+}
+
+static void the_longest_name_works(void)
+{
+    char name[SHMQ_NAME_MAX + 1];
+    struct shmq_region region;
+
+    memset(name, 'a', SHMQ_NAME_MAX);
+    name[SHMQ_NAME_MAX] = 0;
+    world_open(&region, name);
+    CHECK_EQUAL(list_regions(), 1);
+    CHECK(!strcmp(listed.name, name));
+    shmq_region_close(&region);
+}
+
+/* What a region would be, without making it. */
+static struct shmq_geometry planned(uint64_t size, uint64_t granule)
+{
+    struct shmq_region_options options;
+    struct shmq_facts plan;
+    struct shmq_error error;
+
+    memset(&options, 0, sizeof options);
+    options.name = "alpha";
+    options.size = size;
+    options.granule = granule;
+    CHECK_EQUAL(shmq_region_plan(&options, &plan, &error), SHMQ_OK);
+    return plan.geometry;
+}
+
+static void defaults_suit_the_size(void)
+{
+    CHECK_EQUAL(planned(0, 0).data_size, 32 * WORLD_MIB);
+    CHECK_EQUAL(planned(0, 0).granule_shift, 9);
+    CHECK_EQUAL(planned(0, 0).max_processes, 128);
+    CHECK_EQUAL(planned(0, 0).max_queues, 256);
+    CHECK_EQUAL(planned(64 * WORLD_MIB - 1, 0).granule_shift, 9);
+    CHECK_EQUAL(planned(64 * WORLD_MIB, 0).granule_shift, 10);
+    CHECK_EQUAL(planned(1024 * WORLD_MIB, 0).granule_shift, 12);
+    CHECK_EQUAL(planned(1ull << 40, 0).granule_shift, 13); /* 2^28 blocks of 4 KiB are one too many */
+    CHECK_EQUAL(planned((1ull << 40) - 4096, 0).granule_shift, 12);
+    CHECK_EQUAL(planned(WORLD_MIB + 1, 4096).data_size, WORLD_MIB + 4096); /* rounded up to a whole granule */
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------- */
+
+static void a_region_ends_when_its_only_process_is_killed_and_another_region_is_opened(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder holder;
+    struct shmq_region region;
+
+    world_hold(&holder, &options);
+    world_holder_end(&holder, true);
+    CHECK(world_exists(world_path("alpha/admin")));
+    world_open(&region, "beta");
+    CHECK(!world_exists(world_path("alpha")));
+    shmq_region_close(&region);
+}
+
+static void listing_ends_what_killed_processes_left_and_tells_of_the_rest(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder holder;
+    struct shmq_region region;
+
+    CHECK_EQUAL(list_regions(), 0);
+    world_hold(&holder, &options);
+    world_open(&region, "beta");
+    CHECK_EQUAL(list_regions(), 2);
+    world_holder_end(&holder, true);
+    CHECK_EQUAL(list_regions(), 1);
+    CHECK(!strcmp(listed.name, "beta"));
+    CHECK_EQUAL(listed.error.code, 0);
+    CHECK_EQUAL(listed.id, region.id);
+    CHECK_EQUAL(listed.size, WORLD_MIB);
+    CHECK_EQUAL(listed.granule, 4096);
+    CHECK_EQUAL(listed.creator_pid, getpid());
+    CHECK_EQUAL(listed.attached, 1);
+    CHECK_EQUAL(listed.max_processes, 4);
+    CHECK(!listed.persist);
+    CHECK(!world_exists(world_path("alpha")));
+    shmq_region_close(&region);
+}
+
+/* [M10] Nobody is left: the next does not inherit what they had, it starts over. */
+static void m10_a_region_whose_processes_were_all_killed_is_made_anew(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder first, second;
+    struct shmq_region region;
+    uint64_t id;
+
+    world_hold(&first, &options);
+    world_hold(&second, &options);
+    world_open(&region, "alpha");
+    id = region.id;
+    memcpy(region.map.data, "hello", 6);
+    shmq_region_close(&region);
+    world_holder_end(&first, true);
+    world_holder_end(&second, true);
+    world_open(&region, "alpha");
+    world_verify(&region);
+    CHECK(region.id != id);
+    CHECK_EQUAL(region.map.data[0], 0);
+    CHECK_EQUAL(region.self.slot, 0);
+    shmq_region_close(&region);
+    options.how = SHMQ_REGION_CREATE;
+    world_hold(&first, &options);
+    world_holder_end(&first, true);
+    world_open_with(&region, &options); /* exclusive: what is dead does not count */
+    shmq_region_close(&region);
+    options.how = SHMQ_REGION_ATTACH;
+    (void)world_refused(&options, SHMQ_ERROR_NOT_FOUND);
+}
+
+static void open_verify_close(void)
+{
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    world_verify(&region);
+    shmq_region_close(&region);
+}
+
+/* [M9] An ended region that its remover left half-way, at each of its steps, is removed by whoever meets it. */
+static void m9_a_half_removed_region_is_removed_by_who_meets_it(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    bool killed = true;
+    int step;
+
+    for (step = 1; killed; step++) { /* the directory (in vain, it is open), data, lock, admin, name, the directory */
+        world_at(WORLD_KILL, "unlinkat", step);
+        killed = world_reap(world_fork(open_verify_close)) != 0;
+        world_at(WORLD_NOTHING, NULL, 0);
+        if (step % 2)
+            (void)world_refused(&options, SHMQ_ERROR_NOT_FOUND);
+        else
+            open_verify_close();
+        CHECK(!world_exists(world_path("alpha")));
+    }
+    CHECK_EQUAL(step, 8);
+}
+
+/* [H1] The last process closes between an attacher's look at the locks and its own lock. */
+static struct world_holder h1_holder;
+static bool h1_attached_late;
+
+static void h1_let_the_ender_end(void)
+{
+    CHECK_EQUAL(kill(h1_holder.pid, SIGCONT), 0);
+    CHECK_EQUAL(world_reap(h1_holder.pid), 0);
+    h1_attached_late = true;
+}
+
+/* The attacher is about to lock: the other closes, finds all bytes free, and stops before its CAS. */
+static void h1_let_the_last_close(void)
+{
+    CHECK_EQUAL(write(h1_holder.tell, "c", 1), 1);
+    CHECK(world_stopped(h1_holder.pid));
+#ifdef SHMQ_SIMULATOR
+    world_run_at("life_attach", 1, h1_let_the_ender_end); /* before the attacher's CAS, with its lock held */
+#else
+    world_run_at("read_text", 1, h1_let_the_ender_end); /* after it: the ender's CAS must fail */
+#endif
+}
+
+static void h1_nobody_attaches_to_a_region_that_has_ended(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region region;
+
+#ifdef SHMQ_SIMULATOR
+    world_at(WORLD_STOP, "life_end", 1);
+#else
+    world_at(WORLD_STOP, "locked", 1);
+#endif
+    world_hold(&h1_holder, &options);
+    h1_attached_late = false;
+    world_run_at("lock", 1, h1_let_the_last_close);
+    world_open(&region, "alpha");
+    CHECK(h1_attached_late);
+    world_verify(&region);
+    CHECK(world_exists(world_path("alpha/admin")));
+    shmq_region_close(&region);
+    close(h1_holder.tell);
+    close(h1_holder.hear);
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------- */
+
+static void open_stop_close(void)
+{
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    (void)raise(SIGSTOP);
+    shmq_region_close(&region);
+}
+
+/* A child that opens "alpha" and stops at a point; it goes on to close it. */
+static pid_t stopped_opener(const char *call, int at)
+{
+    pid_t pid;
+
+    world_at(WORLD_STOP, call, at);
+    pid = world_fork(open_verify_close);
+    world_at(WORLD_NOTHING, NULL, 0);
+    CHECK(world_stopped(pid));
+    return pid;
+}
+
+static void go_on(pid_t pid)
+{
+    CHECK_EQUAL(kill(pid, SIGCONT), 0);
+    CHECK_EQUAL(world_reap(pid), 0);
+}
+
+static char found_making[256];
+
+static void note_making(void *context, const char *entry)
+{
+    (void)context;
+    if (shmq_making_is_name(entry))
+        snprintf(found_making, sizeof found_making, "%s", entry);
+}
+
+static const char *making_name(void)
+{
+    int dir = shmq_os_openat(AT_FDCWD, world_directory, O_RDONLY | O_DIRECTORY, 0);
+
+    found_making[0] = 0;
+    if (dir >= 0) {
+        CHECK_EQUAL(shmq_os_each_entry(dir, note_making, NULL), 0);
+        close(dir);
+    }
+    return found_making[0] ? found_making : NULL;
+}
+
+/* [H2] A maker is stopped between making `lock` and locking it, and a remover takes its directory for a dead one's. */
+static void h2_a_maker_whose_lock_file_was_removed_starts_over(void)
+{
+    pid_t maker = stopped_opener("lock", 1);
+
+    CHECK(making_name() != NULL);
+    list_quietly();
+    CHECK(making_name() == NULL);
+    go_on(maker);
+}
+
+/* [H2] The same, while the remover holds the byte. */
+static void h2_a_maker_that_finds_its_byte_taken_starts_over(void)
+{
+    pid_t maker = stopped_opener("lock", 1), remover;
+
+    world_at(WORLD_STOP, "unlinkat", 1);
+    remover = world_fork(list_quietly);
+    world_at(WORLD_NOTHING, NULL, 0);
+    CHECK(world_stopped(remover));
+    go_on(maker);
+    go_on(remover);
+    CHECK(making_name() == NULL);
+}
+
+/* [H2] A remover keeps the byte until its last unlink: nobody else takes the directory for free meanwhile. */
+static void h2_a_remover_keeps_the_byte_until_its_last_unlink(void)
+{
+    pid_t maker = stopped_opener("renameat2", 1), remover;
+
+    CHECK_EQUAL(kill(maker, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(maker), SIGKILL);
+    world_at(WORLD_STOP, "unlinkat", 3); /* data and admin are gone, lock is next */
+    remover = world_fork(list_quietly);
+    world_at(WORLD_NOTHING, NULL, 0);
+    CHECK(world_stopped(remover));
+    list_quietly();
+    CHECK(making_name() != NULL);
+    open_verify_close(); /* and nobody waits for it */
+    CHECK_EQUAL(kill(remover, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(remover), SIGKILL);
+    CHECK(making_name() != NULL);
+    list_quietly();
+    CHECK(making_name() == NULL);
+}
+
+/* [H2] A remover that opened the lock file while the region was being made, and locks it when the maker has finished
+ * and gone and another process is attached, leaves the region alone. */
+static void h2_a_late_remover_leaves_a_region_that_got_its_name(void)
+{
+    struct shmq_region region;
+    pid_t maker, remover;
+
+    world_at(WORLD_STOP, "renameat2", 1);
+    maker = world_fork(open_stop_close);
+    CHECK(world_stopped(maker));
+    world_at(WORLD_STOP, "lock", 1);
+    remover = world_fork(list_quietly);
+    CHECK(world_stopped(remover));
+    world_at(WORLD_NOTHING, NULL, 0);
+    CHECK_EQUAL(kill(maker, SIGCONT), 0);
+    CHECK(world_stopped(maker)); /* it has the region open */
+    world_open(&region, "alpha");
+    go_on(maker);
+    go_on(remover);
+    world_verify(&region);
+    CHECK(world_exists(world_path("alpha/admin")));
+    CHECK(world_exists(world_path("alpha/lock")));
+    CHECK(world_exists(world_path("alpha/data")));
+    shmq_region_close(&region);
+}
+
+static void a_maker_that_dies_is_swept_by_the_next_of_any_region(void)
+{
+    pid_t maker = stopped_opener("renameat2", 1);
+    struct shmq_region region;
+
+    CHECK_EQUAL(kill(maker, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(maker), SIGKILL);
+    CHECK(making_name() != NULL);
+    world_open(&region, "beta");
+    CHECK(making_name() == NULL);
+    shmq_region_close(&region);
+}
+
+static void a_stopped_maker_holds_nobody_up_for_ever(void)
+{
+    pid_t maker = stopped_opener("fallocate", 1);
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    CHECK(making_name() != NULL); /* it is at work, so nobody removes it */
+    go_on(maker); /* attaches to the region that is there */
+    CHECK(making_name() == NULL);
+    world_verify(&region);
+    shmq_region_close(&region);
+}
+
+static pid_t waited_for;
+
+static void let_the_rival_finish(void)
+{
+    CHECK_EQUAL(kill(waited_for, SIGCONT), 0);
+    CHECK(world_stopped(waited_for)); /* now it has the region open */
+}
+
+static void a_maker_waits_for_one_that_began_earlier(void)
+{
+    struct shmq_region region;
+
+    world_at(WORLD_STOP, "fallocate", 1);
+    waited_for = world_fork(open_stop_close);
+    CHECK(world_stopped(waited_for));
+    world_run_at("nanosleep", 1, let_the_rival_finish);
+    world_open(&region, "alpha");
+    CHECK(world_plan.reached);
+    CHECK_EQUAL(region.self.slot, 1); /* it made none itself */
+    go_on(waited_for);
+    shmq_region_close(&region);
+}
+
+/* ---- process slots --------------------------------------------------------------------------------------- */
+
+/* [D6] The mapping holds the lock: closing every descriptor does not give it up, and files that got the descriptors'
+ * numbers come to no harm. */
+static void d6_the_lock_survives_close_range(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        struct shmq_region region;
+        uint64_t offset;
+        int kept[8];
+
+        world_open_with(&region, &options);
+        CHECK_EQUAL(syscall(SYS_close_range, 3u, ~0u, 0u), 0);
+        CHECK_EQUAL(list_regions(), 1);
+        CHECK_EQUAL(listed.attached, 1);
+        for (int i = 0; i < 8; i++)
+            kept[i] = open("/dev/null", O_RDWR);
+        offset = region.map.geometry.slot_at;
+        CHECK_EQUAL(region.ops.reserve(region.ops.context, offset, 4096), SHMQ_OK); /* through a new descriptor */
+        __atomic_store_n((uint64_t *)(void *)(region.map.admin + offset), 1, __ATOMIC_RELEASE);
+        shmq_region_close(&region);
+        for (int i = 0; i < 8; i++)
+            CHECK(fcntl(kept[i], F_GETFD) >= 0);
+        _exit(0);
+    }
+    CHECK_EQUAL(world_reap(pid), 0);
+    CHECK(!world_exists(world_path("alpha")));
+}
+
+static const char *self_path;
+
+/* [D6] exec frees the byte: the program that replaces the process is not attached. */
+static void d6_exec_frees_the_byte(void)
+{
+    struct shmq_region_options options = persistent_options("alpha");
+    int out[2];
+    pid_t pid;
+    char answer;
+
+    CHECK_EQUAL(pipe(out), 0);
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        struct shmq_region region;
+
+        world_open_with(&region, &options);
+        dup2(out[1], 1);
+        execl(self_path, self_path, "--after-exec", (char *)NULL);
+        _exit(2);
+    }
+    CHECK_EQUAL(read(out[0], &answer, 1), 1);
+    CHECK_EQUAL(list_regions(), 1);
+    CHECK_EQUAL(listed.attached, 0);
+    CHECK_EQUAL(kill(pid, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(pid), SIGKILL);
+    close(out[0]);
+    close(out[1]);
+    unlink_region("alpha");
+}
+
+/* [D6] A forked child neither holds its parent's byte nor can do anything in its name. */
+static void d6_a_forked_child_is_not_attached(void)
+{
+    struct shmq_region region;
+    pid_t pid;
+
+    world_open(&region, "alpha");
+    fflush(NULL);
+    pid = fork();
+    if (pid == 0) {
+        struct shmq_error error;
+
+        CHECK_EQUAL(shmq_region_recover(&region, &error), SHMQ_ERROR_FORKED);
+        CHECK_EQUAL(error.expected, getppid());
+        shmq_region_close(&region);
+        _exit(0);
+    }
+    CHECK_EQUAL(world_reap(pid), 0);
+    world_verify(&region);
+    CHECK_EQUAL(list_regions(), 1);
+    shmq_region_close(&region);
+}
+
+static int fork_pipe[2];
+static bool forking;
+
+static void *fork_all_the_time(void *unused)
+{
+    while (__atomic_load_n(&forking, __ATOMIC_ACQUIRE)) {
+        if (fork() == 0) { /* lives until the test ends, with whatever it inherited */
+            char end;
+
+            close(fork_pipe[1]);
+            _exit(read(fork_pipe[0], &end, 1) == 0 ? 0 : 1);
+        }
+    }
+    return unused;
+}
+
+/* [M4] Children forked by another thread at any moment of an open, a probe or a close inherit no lock: each close
+ * of the last process ends the region although they all live. */
+static void m4_children_forked_in_the_middle_keep_no_region_alive(void)
+{
+    pthread_t thread;
+
+    CHECK_EQUAL(pipe2(fork_pipe, O_CLOEXEC), 0);
+    __atomic_store_n(&forking, true, __ATOMIC_RELEASE);
+    CHECK_EQUAL(pthread_create(&thread, NULL, fork_all_the_time, NULL), 0);
+    for (int round = 0; round < 150; round++) {
+        open_verify_close();
+        CHECK(!world_exists(world_path("alpha")));
+    }
+    __atomic_store_n(&forking, false, __ATOMIC_RELEASE);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    close(fork_pipe[0]);
+    close(fork_pipe[1]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
+/* [U5] A slot that is held for a moment by who probes it is not taken for used up. */
+static int prober;
+
+static void u5_let_go(void) { shmq_os_unlock(prober, 1); }
+
+static void u5_a_slot_that_is_being_probed_is_tried_again(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region first, second;
+
+    options.max_processes = 2;
+    world_open_with(&first, &options);
+    prober = shmq_files_open_lock(&first.files);
+    CHECK_EQUAL(shmq_os_lock(prober, 1), 0);
+    world_run_at("nanosleep", 3, u5_let_go); /* while the opener waits for the third time */
+    world_open(&second, "alpha");
+    CHECK_EQUAL(second.self.slot, 1);
+    close(prober);
+    shmq_region_close(&second);
+    shmq_region_close(&first);
+}
+
+static void a_full_registry_tells_who_is_in_it(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder holder;
+    struct shmq_region first, third;
+    struct shmq_error error;
+
+    options.max_processes = 2;
+    world_open_with(&first, &options);
+    world_hold(&holder, &options);
+    error = world_refused(&options, SHMQ_ERROR_REGISTRY_FULL);
+    CHECK_EQUAL(error.expected, 2);
+    CHECK_EQUAL(error.pid_count, 2);
+    CHECK_EQUAL(error.pids[0], getpid());
+    CHECK_EQUAL(error.pids[1], holder.pid);
+    world_holder_end(&holder, false);
+    world_open_with(&third, &options);
+    shmq_region_close(&third);
+    shmq_region_close(&first);
+}
+
+static void the_slot_of_a_dead_process_is_adopted(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder holder;
+    struct shmq_region first, second;
+
+    options.max_processes = 2;
+    world_open_with(&first, &options);
+    __atomic_store_n(&first.map.header->sweep_at, shmq_os_now() + SHMQ_SWEEP_NS, __ATOMIC_RELEASE);
+    world_hold(&holder, &options);
+    world_holder_end(&holder, true);
+    CHECK_EQUAL(shmq_process_state(first.map.process[1].state), SHMQ_PROCESS_LIVE); /* so it seems */
+    world_open_with(&second, &options);
+    world_verify(&second);
+    CHECK_EQUAL(second.self.slot, 1);
+    CHECK_EQUAL(second.self.epoch, 1);
+    shmq_region_close(&second);
+    shmq_region_close(&first);
+}
+
+static void recover_closes_the_dead_and_nobody_else(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder dead, alive;
+    struct shmq_region region;
+    struct shmq_error error;
+
+    world_open_with(&region, &options);
+    world_hold(&dead, &options);
+    world_hold(&alive, &options);
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 0);
+    world_holder_end(&dead, true);
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 1);
+    CHECK_EQUAL(region.map.process[1].state, shmq_process_word(1, SHMQ_PROCESS_FREE));
+    CHECK_EQUAL(region.map.process[2].state, shmq_process_word(0, SHMQ_PROCESS_LIVE));
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 0);
+    world_verify(&region);
+    world_holder_end(&alive, false);
+    shmq_region_close(&region);
+}
+
+static uint32_t recovered_in_all;
+
+static void *recover_in_a_thread(void *context)
+{
+    struct shmq_error error;
+    int recovered = shmq_region_recover((struct shmq_region *)context, &error);
+
+    CHECK(recovered >= 0);
+    __atomic_fetch_add(&recovered_in_all, (uint32_t)recovered, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+/* [D7] Threads of one process that recover at once close each dead process once. */
+static void d7_two_threads_recover_each_dead_process_once(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region region;
+
+    world_open_with(&region, &options);
+    for (uint32_t round = 1; round <= 50; round++) {
+        struct world_holder dead[3];
+        pthread_t thread[2];
+
+        for (int i = 0; i < 3; i++)
+            world_hold(&dead[i], &options);
+        for (int i = 0; i < 3; i++)
+            world_holder_end(&dead[i], true);
+        recovered_in_all = 0;
+        for (int i = 0; i < 2; i++)
+            CHECK_EQUAL(pthread_create(&thread[i], NULL, recover_in_a_thread, &region), 0);
+        for (int i = 0; i < 2; i++)
+            CHECK_EQUAL(pthread_join(thread[i], NULL), 0);
+        CHECK_EQUAL(recovered_in_all, 3);
+        for (int slot = 1; slot < 4; slot++)
+            CHECK_EQUAL(region.map.process[slot].state, shmq_process_word(round, SHMQ_PROCESS_FREE));
+    }
+    shmq_region_close(&region);
+}
+
+static struct shmq_region shared_region;
+
+/* As a process that took slot 0 would, half-way through closing the dead one and with its byte held. */
+static void recover_and_die(void)
+{
+    struct shmq_error error;
+
+    shared_region.pid = shmq_os_pid();
+#ifdef SHMQ_SIMULATOR
+    world_at(WORLD_KILL, "write", 2);
+#else
+    world_at(WORLD_KILL, "unlock", 1);
+#endif
+    (void)shmq_region_recover(&shared_region, &error);
+}
+
+static void recovery_goes_on_where_a_killed_recoverer_stopped(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder dead;
+    struct shmq_error error;
+
+    world_open_with(&shared_region, &options);
+    world_hold(&dead, &options);
+    world_holder_end(&dead, true);
+    CHECK_EQUAL(world_reap(world_fork(recover_and_die)), SIGKILL);
+#ifdef SHMQ_SIMULATOR
+    CHECK_EQUAL(shmq_process_state(shared_region.map.process[1].state), SHMQ_PROCESS_DEAD);
+    CHECK_EQUAL(shmq_region_recover(&shared_region, &error), 1);
+#else
+    CHECK_EQUAL(shmq_region_recover(&shared_region, &error), 0);
+#endif
+    CHECK_EQUAL(shared_region.map.process[1].state, shmq_process_word(1, SHMQ_PROCESS_FREE));
+    shmq_region_close(&shared_region);
+}
+
+/* [U12] One process takes each interval's sweep; a turn absurdly far ahead does not end all sweeping. */
+static void u12_a_sweep_far_ahead_counts_as_due(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder dead;
+    struct shmq_region region;
+    uint64_t *sweep_at, now = 1000 * SHMQ_SWEEP_NS;
+
+    world_open_with(&region, &options);
+    world_hold(&dead, &options);
+    world_holder_end(&dead, true);
+    sweep_at = &region.map.header->sweep_at;
+    *sweep_at = now + 1;
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 0);
+    *sweep_at = now + SHMQ_SWEEP_NS;
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 0); /* just taken by another */
+    *sweep_at = now + SHMQ_SWEEP_NS + 1;
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 1); /* nobody can have taken it so far ahead */
+    CHECK_EQUAL(*sweep_at, now + SHMQ_SWEEP_NS);
+    *sweep_at = UINT64_MAX;
+    CHECK(shmq_sweep_take(&region.map, now));
+    CHECK(!shmq_sweep_take(&region.map, now)); /* once an interval */
+    CHECK(!shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS - 1));
+    CHECK(shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS));
+    shmq_region_close(&region);
+}
+
+/* ---- unlink ---------------------------------------------------------------------------------------------- */
+
+static void unlinking_disturbs_nobody_attached(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder dead;
+    struct shmq_region old, anew;
+    struct shmq_error error;
+
+    world_open_with(&old, &options);
+    world_hold(&dead, &options);
+    unlink_region("alpha");
+    CHECK(!world_exists(world_path("alpha")));
+    world_open_with(&anew, &options);
+    CHECK(anew.id != old.id);
+    CHECK_EQUAL(anew.self.slot, 0);
+    world_holder_end(&dead, true);
+    CHECK_EQUAL(shmq_region_recover(&old, &error), 1); /* though the lock file has no name any more */
+    CHECK_EQUAL(old.ops.reserve(old.ops.context, old.map.geometry.slot_at, 4096), SHMQ_OK);
+    CHECK_EQUAL(shmq_process_state(old.map.process[0].state), SHMQ_PROCESS_LIVE);
+    shmq_region_close(&old); /* goes through the old directory: the new region of that name is safe */
+    world_verify(&anew);
+    CHECK(world_exists(world_path("alpha/admin")));
+    shmq_region_close(&anew);
+}
+
+static void unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing(void)
+{
+    struct shmq_region region;
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_region_unlink("alpha", NULL, false, &error), SHMQ_ERROR_NOT_FOUND);
+    CHECK_EQUAL(shmq_region_unlink("alpha", NULL, true, &error), SHMQ_OK);
+    CHECK_EQUAL(error.code, 0);
+    world_open(&region, "beta");
+    CHECK_EQUAL(shmq_region_unlink("alpha", NULL, false, &error), SHMQ_ERROR_NOT_FOUND);
+    CHECK_EQUAL(shmq_region_unlink("alpha", NULL, true, &error), SHMQ_OK);
+    CHECK_EQUAL(shmq_region_unlink("../beta", NULL, true, &error), SHMQ_ERROR_INVALID);
+    shmq_region_close(&region);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct check_test tests[] = {
+        CHECK_TEST(creating_and_closing_leaves_nothing),
+        CHECK_TEST(the_second_to_open_attaches_to_the_region_of_the_first),
+        CHECK_TEST(another_process_sees_what_this_one_wrote),
+        CHECK_TEST(an_exclusive_create_refuses_a_name_that_is_taken),
+        CHECK_TEST(attaching_refuses_a_name_that_is_not_there),
+        CHECK_TEST(a_persistent_region_outlives_its_last_process),
+        CHECK_TEST(a_larger_size_than_is_there_is_refused_with_both),
+        CHECK_TEST(options_out_of_range_are_refused_with_the_bound),
+        CHECK_TEST(the_longest_name_works),
+        CHECK_TEST(defaults_suit_the_size),
+        CHECK_TEST(a_region_ends_when_its_only_process_is_killed_and_another_region_is_opened),
+        CHECK_TEST(listing_ends_what_killed_processes_left_and_tells_of_the_rest),
+        CHECK_TEST(m10_a_region_whose_processes_were_all_killed_is_made_anew),
+        CHECK_TEST(m9_a_half_removed_region_is_removed_by_who_meets_it),
+        CHECK_TEST(h1_nobody_attaches_to_a_region_that_has_ended),
+        CHECK_TEST(h2_a_maker_whose_lock_file_was_removed_starts_over),
+        CHECK_TEST(h2_a_maker_that_finds_its_byte_taken_starts_over),
+        CHECK_TEST(h2_a_remover_keeps_the_byte_until_its_last_unlink),
+        CHECK_TEST(h2_a_late_remover_leaves_a_region_that_got_its_name),
+        CHECK_TEST(a_maker_that_dies_is_swept_by_the_next_of_any_region),
+        CHECK_TEST(a_stopped_maker_holds_nobody_up_for_ever),
+        CHECK_TEST(a_maker_waits_for_one_that_began_earlier),
+        CHECK_TEST(d6_the_lock_survives_close_range),
+        CHECK_TEST(d6_exec_frees_the_byte),
+        CHECK_TEST(d6_a_forked_child_is_not_attached),
+        CHECK_TEST(m4_children_forked_in_the_middle_keep_no_region_alive),
+        CHECK_TEST(u5_a_slot_that_is_being_probed_is_tried_again),
+        CHECK_TEST(a_full_registry_tells_who_is_in_it),
+        CHECK_TEST(the_slot_of_a_dead_process_is_adopted),
+        CHECK_TEST(recover_closes_the_dead_and_nobody_else),
+        CHECK_TEST(d7_two_threads_recover_each_dead_process_once),
+        CHECK_TEST(recovery_goes_on_where_a_killed_recoverer_stopped),
+        CHECK_TEST(u12_a_sweep_far_ahead_counts_as_due),
+        CHECK_TEST(unlinking_disturbs_nobody_attached),
+        CHECK_TEST(unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing),
+    };
+
+    self_path = "/proc/self/exe";
+    if (argc > 1 && !strcmp(argv[1], "--after-exec")) {
+        CHECK_EQUAL(write(1, "!", 1), 1);
+        return pause();
+    }
+    return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], world_around);
+}
