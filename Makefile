@@ -67,10 +67,12 @@ OPTIMISED := -O2 -g
 SANITIZED := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 C_HEADERS := $(HEADERS) $(wildcard tests/c/*.h)
 
-# Each test_*.c is a program. The simulator's programs share its parts and reach the headers through its hooks.
-TESTS := $(notdir $(basename $(wildcard tests/c/test_*.c)))
-SIM_PROGRAMS := $(notdir $(basename $(wildcard $(addprefix tests/c/,sim_random.c sim_exhaustive.c directed.c mutants.c model_*.c))))
-SIM_PARTS := $(filter-out $(SIM_PROGRAMS),$(notdir $(basename $(wildcard tests/c/sim*.c))))
+# Each test_*.c is a program of its own. Other files with a main are the simulator's programs: they share its parts and
+# reach the headers through its hooks.
+C_FILES := $(wildcard tests/c/*.c)
+TESTS := $(notdir $(basename $(filter tests/c/test_%,$(C_FILES))))
+SIM_PROGRAMS := $(notdir $(basename $(shell grep -l '^int main' $(filter-out tests/c/test_%,$(C_FILES)))))
+SIM_PARTS := $(filter-out $(TESTS) $(SIM_PROGRAMS),$(notdir $(basename $(C_FILES))))
 
 build/c build/sanitized:
 	mkdir -p $@
@@ -84,7 +86,11 @@ build/sanitized/test_%: tests/c/test_%.c $(C_HEADERS) | build/sanitized
 build/c/%.o: tests/c/%.c $(C_HEADERS) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -DSHMQ_SIMULATOR -c -o $@ $<
 
-$(addprefix build/c/,$(SIM_PROGRAMS)): build/c/%: build/c/%.o $(patsubst %,build/c/%.o,$(SIM_PARTS))
+build/c/simulator.a: $(patsubst %,build/c/%.o,$(SIM_PARTS))
+	rm -f $@
+	$(AR) rc $@ $^
+
+$(addprefix build/c/,$(SIM_PROGRAMS)): build/c/%: build/c/%.o build/c/simulator.a
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $^
 
 c-test: $(addprefix build/c/,$(TESTS))

@@ -74,6 +74,13 @@ def pong_in_place(end: End, nbytes: int, rounds: int) -> None:
         out.send()
 
 
+def keep_up(end: End, nbytes: int, rounds: int) -> None:
+    """Round trips without a clock and without samples, for counting what else happens."""
+    end.tx.send(bytes(nbytes))
+    pong_in_place(end, nbytes, rounds - 1)
+    end.rx.receive().release()
+
+
 def ping_with(end: End, nbytes: int, rounds: int) -> list[int]:
     """The same with `with` on both."""
     loan, receive, last, clock = end.tx.loan, end.rx.receive, nbytes - 1, time.perf_counter_ns

@@ -30,11 +30,11 @@ from .errors import (
     RegistryFullError,
     ShmqError,
 )
-from .explain import ProcessInfo, RegionInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .errors import Empty, Full, ShutDown
+    from .info import ProcessInfo, RegionInfo
 
 __version__ = "0.1.0"
 

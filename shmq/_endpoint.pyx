@@ -6,8 +6,8 @@ from libc.stdint cimport uint64_t
 from shmq._attachment cimport Attachment
 from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count
 from shmq._files cimport shmq_os_now
+from shmq._types cimport explain
 
-from shmq import explain
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
@@ -87,7 +87,7 @@ cdef class Endpoint:
 
     cdef int fail(self, int result, bint waited) except -1:
         """Raise what a result of the core means here."""
-        explain.queue_error(result, self, waited)
+        explain().queue_error(result, self, waited)
         return 0
 
     def close(self):

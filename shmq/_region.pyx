@@ -15,12 +15,13 @@ from shmq._c cimport (
 from shmq._endpoint cimport Endpoint
 from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
+from shmq._types cimport explain
 from shmq._files cimport (
     SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
     shmq_region_options, shmq_region_unlink,
 )
 
-from shmq import errors, explain, options
+from shmq import errors, options
 
 
 cdef dict facts_of(shmq_error *error):
@@ -66,7 +67,7 @@ cdef object open_region(object type, dict given, int how):
     wanted.prefault = given["prefault"]
     result = region.begin(&wanted, &error)
     if result != SHMQ_OK:
-        raise explain.region_error(facts_of(&error), given)
+        raise explain().region_error(facts_of(&error), given)
     return region
 
 
@@ -105,8 +106,9 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
 
 cdef void note_region(void *context, const shmq_region_info *info) noexcept with gil:
     """Called for each region of a directory."""
+    from shmq.info import RegionInfo
     if info.error.code == 0:
-        (<list> context).append(explain.RegionInfo(
+        (<list> context).append(RegionInfo(
             (<bytes> (<char *> info.name)).decode(errors="replace"), info.size, info.granule, info.attached, info.persist,
             info.creator_pid, info.created_ns / 1e9, info.max_processes, info.max_queues))
 
@@ -118,7 +120,7 @@ def list_regions(dir=None):
     found = []
     if shmq_region_list(<char *> directory if directory is not None else NULL, note_region, <void *> found,
                         &error) != SHMQ_OK:
-        raise explain.region_error(facts_of(&error), {})
+        raise explain().region_error(facts_of(&error), {})
     return sorted(found)
 
 
@@ -132,7 +134,7 @@ def unlink(str name not None, missing_ok=False, *, dir=None):
     cdef bytes directory = options.directory(dir)
     cdef bytes text = options.region_name(name).encode()
     if shmq_region_unlink(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
-        raise explain.region_error(facts_of(&error), {"name": name})
+        raise explain().region_error(facts_of(&error), {"name": name})
 
 
 cdef class Region(Attachment):
@@ -181,11 +183,11 @@ cdef class Region(Attachment):
         spec.name = text
         result = shmq_queue_open(self.actor, &spec, True, &end.ref)
         if result == SHMQ_NO_QUEUES:
-            raise explain.queues_full(self, queue)
+            raise explain().queues_full(self, queue)
         if result == SHMQ_NO_SPACE:
-            raise explain.no_slots(self, queue, depth)
+            raise explain().no_slots(self, queue, depth)
         if result != SHMQ_OK:
-            raise explain.queue_corrupt(self, queue)
+            raise explain().queue_corrupt(self, queue)
         end.region = self
         end.queue = queue
         end.fixed_spin = -1
@@ -234,9 +236,9 @@ cdef class Region(Attachment):
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
             result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
         if result == SHMQ_IN_USE:
-            raise explain.queue_in_use(queue, self.holder_name(holder))
+            raise explain().queue_in_use(queue, self.holder_name(holder))
         if result == SHMQ_MISMATCH:
-            raise explain.sharing_mismatch(queue, shared)
+            raise explain().sharing_mismatch(queue, shared)
         if result != SHMQ_OK:
             raise errors.QueueClosedError(f"queue {queue!r} was deleted while it was being opened: open it again")
         receiver.fixed_spin = seconds
@@ -251,7 +253,7 @@ cdef class Region(Attachment):
         if slot >= self.map.geometry.max_processes:
             return "another receiver"
         shmq_process_info_load(self.map, slot, &info)
-        return explain.process_title(info.pid, info.name.decode("ascii", "replace"), slot)
+        return explain().process_title(info.pid, info.name.decode("ascii", "replace"), slot)
 
     def delete_queue(self, str name not None):
         """Delete a queue and free what is in it; its senders and receivers get QueueClosedError.
@@ -285,7 +287,8 @@ cdef class Region(Attachment):
         all of them in whole blocks.
         """
         self.check()
-        return [explain.ProcessInfo(**one) for one in self.count_processes()]
+        from shmq.info import ProcessInfo
+        return [ProcessInfo(**one) for one in self.count_processes()]
 
     cdef list count_processes(self):
         cdef shmq_census *census = <shmq_census *> malloc(sizeof(shmq_census))

@@ -12,18 +12,18 @@ from libc.string cimport memcpy
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_pair, lease_new
 from shmq._c cimport (
     SHMQ_FULL, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
-    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_block_offset, shmq_blocks_elsewhere, shmq_buddy_merge,
+    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere, shmq_buddy_merge,
     shmq_cache_flush, shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
     shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
 from shmq._endpoint cimport Endpoint, deadline_of, index_in
 from shmq._files cimport shmq_os_now
-from shmq._types cimport type_of_buffer, type_of_request
+from shmq._types cimport explain, type_of_buffer, type_of_request
 
-from shmq import explain
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
+cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock is read or the GIL given up
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
 
 
@@ -57,11 +57,17 @@ cdef class Sender(Endpoint):
     cdef int post_slowly(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
         """Send once more, waiting for space; raises where that fails, and the block is still the caller's."""
         cdef shmq_parcel parcel
-        cdef uint64_t started = shmq_os_now(), deadline = deadline_of(timeout)
+        cdef uint64_t started, deadline
         cdef bint slept = False
         cdef int result
         parcel.length = length
         parcel.label = label
+        if timeout is None and self.fixed_spin < 0 and shmq_await_room(self.region.map, &self.ref, BRIEF_LOOKS):
+            result = shmq_send(self.region.actor, &self.ref, hold, &parcel)
+            if result == SHMQ_OK:
+                return 0
+        started = shmq_os_now()
+        deadline = deadline_of(timeout)
         try:
             while True:
                 result = shmq_send(self.region.actor, &self.ref, hold, &parcel)
@@ -101,10 +107,10 @@ cdef class Sender(Endpoint):
             if result == SHMQ_OK:
                 return 0
             if result == SHMQ_INVALID:
-                raise explain.too_large(region, nbytes)
+                raise explain().too_large(region, nbytes)
             if shmq_os_now() >= deadline or not shmq_blocks_elsewhere(region.actor):
                 if region.recover_dead() == 0:
-                    raise explain.out_of_blocks(region, nbytes)
+                    raise explain().out_of_blocks(region, nbytes)
                 continue
             region.waiting += 1
             try:

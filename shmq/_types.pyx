@@ -100,3 +100,9 @@ cdef int type_of_request(shmq_array_type *type, object shape, object dtype) exce
             raise ValueError(f"extent {shape[i]!r} of shape {shape!r}: give numbers from 0 to 2**32 - 1")
         type.shape[i] = shape[i]
     return 0
+
+
+cdef object explain():
+    """The module of error texts, imported when something has gone wrong: `import shmq` stays light."""
+    from shmq import explain as texts
+    return texts

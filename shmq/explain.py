@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Error texts: fact, value, limit, remedy. Called only when something has gone wrong."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from . import errors
 
@@ -13,33 +13,6 @@ FULL, EMPTY, CLOSED, SHUT, STALE, CORRUPT = 1, 2, -1, -2, -8, -9
 
 # enum shmq_error_code of include/shmq/error.h
 INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE, REGISTRY_FULL, GONE = range(-101, -112, -1)
-
-
-class ProcessInfo(NamedTuple):
-    """An attached process and what it holds."""
-
-    pid: int
-    name: str
-    slot: int
-    loans: int
-    held: int
-    cached: int
-    bytes: int
-    queues: list[str]
-
-
-class RegionInfo(NamedTuple):
-    """A region that is there."""
-
-    name: str
-    size: int
-    granule: int
-    attached: int
-    persist: bool
-    creator_pid: int
-    created: float
-    max_processes: int
-    max_queues: int
 
 
 def size_text(nbytes: int) -> str:

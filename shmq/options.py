@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What callers may say, checked once: names, sizes, depths, timeouts. Each refusal tells the value and the rule."""
 
+from __future__ import annotations
+
 import os
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -12,8 +19,6 @@ NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 NAME_MAX = 100
 DEPTH_MAX = 65536
 POLL_SECONDS = 0.001
-
-T = TypeVar("T")
 
 
 def name_of(what: str, name: str, also: str = "") -> str:

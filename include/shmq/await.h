@@ -35,6 +35,24 @@ static inline bool shmq_news(const struct shmq_map *map, const struct shmq_queue
     return receiver ? shmq_news_for_receiver(ref) : shmq_news_for_sender(map, ref);
 }
 
+/* Watch a full queue until an eighth of it is free, `looks` times at most. A sender that took each single slot as it
+ * comes free would fight the receiver for one cache line; this way it writes a run of them. True: there is room. */
+static inline bool shmq_await_room(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint32_t looks)
+{
+    uint64_t tail = shmq_queue_hint(ref, &ref->queue->tail);
+    uint64_t position = tail + ref->depth / 8 - ref->depth; /* once this one is taken, so are those before it */
+
+    while (looks--) {
+        struct shmq_place place = shmq_queue_place(ref, position);
+        int32_t ahead = shmq_lap_distance(shmq_slot_lap(place.word), shmq_queue_lap(ref, position));
+
+        if (ahead > 0 || (ahead == 0 && !shmq_slot_value(place.word)))
+            return true;
+        shmq_pause();
+    }
+    return shmq_news_for_sender(map, ref);
+}
+
 /* Watch the queue for `ns`. True: look again. */
 static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
     uint64_t ns)

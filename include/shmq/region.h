@@ -212,8 +212,10 @@ static inline int shmq_region_enter(struct shmq_region *region, const char *proc
         seen = shmq_load_seq_cst(life, SHMQ_READ);
         if (seen == SHMQ_LIFE_ENDED)
             return shmq_error_set(error, SHMQ_ERROR_AGAIN, "life", seen, 0);
-        if (seen == SHMQ_LIFE_ENDED - 1)
+        if (seen == SHMQ_LIFE_ENDED - 1) {
+            shmq_error_at(error, &region->directory, region->files.name, "admin");
             return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "life", seen, SHMQ_LIFE_ENDED - 2);
+        }
     } while (!shmq_cas_seq_cst(life, seen, seen + 1, SHMQ_LIFE_ATTACH)); /* races LIFE_END of who saw no lock */
     shmq_process_enter(&region->self, process, region->pid, shmq_os_start_time(), shmq_os_pid_namespace());
     return SHMQ_OK;

@@ -70,8 +70,7 @@ int sim_fetch(struct sim_process *process, const struct shmq_queue_ref *ref)
 
 void sim_slay(struct sim_process *process)
 {
-    if (process->attached)
-        sim_process_died(process->fibre);
+    sim_process_died((int)(process - sim_processes));
     sim_impersonate(SIM_ROOT);
 }
 

@@ -273,7 +273,7 @@ static void a_header_that_no_maker_wrote_is_refused_with_field_value_and_bound(v
     (void)tampered(offsetof(struct shmq_header, max_queues), 5, SHMQ_ERROR_CORRUPT, "file size");
     (void)tampered(offsetof(struct shmq_header, persist), 2, SHMQ_ERROR_CORRUPT, "persist");
     error = tampered(offsetof(struct shmq_header, life), UINT64_MAX - 1, SHMQ_ERROR_CORRUPT, "life");
-    CHECK_EQUAL(error.found, UINT64_MAX - 1);
+    CHECK_EQUAL(error.found, UINT64_MAX - 1); /* the next attach would have ended it */
 }
 
 static void another_version_is_refused_with_both(void)

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Directed tests: blocks whose owner dies or stops while it allocates, splits, frees or merges. */
+#include "sim_directed_tests.h"
+
+static struct sim_process *other;
+static uint32_t granules, order;
+
+static void stage(void)
+{
+    sim_stage(granules);
+    sim_play(SIM_VICTIM);
+    other = sim_play(1);
+}
+
+static void loan(struct sim_process *self) { sim_do_loan(self, order); }
+
+static void loan_and_return(struct sim_process *self)
+{
+    if (sim_do_loan(self, order) == SHMQ_OK)
+        sim_do_return(self, 0);
+}
+
+static void loan_behind(void)
+{
+    sim_impersonate(other->fibre);
+    for (uint32_t o = 0; o < 3 && other->loan_count < SIM_LOANS; o++)
+        sim_do_loan(other, o);
+}
+
+static void merge_behind(void)
+{
+    sim_impersonate(other->fibre);
+    shmq_buddy_merge(&other->actor);
+}
+
+static const uint32_t sizes[] = { 20, 32, 64, 100, 1024, 2048, 2100 };
+
+static void for_all_sizes(const struct sim_stop *stop)
+{
+    for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (order = 0, granules = sizes[i]; 1u << order <= granules; order += 5) {
+            sim_stop_everywhere(stop);
+        }
+}
+
+void sim_test_allocator_dies(void)
+{
+    static const struct sim_stop killed = { stage, loan, NULL, NULL, true, false };
+    static const struct sim_stop freeing = { stage, loan_and_return, NULL, NULL, true, false };
+    static const struct sim_stop others_go_on = { stage, loan_and_return, loan_behind, NULL, true, false };
+
+    for_all_sizes(&killed);
+    for_all_sizes(&freeing);
+    for_all_sizes(&others_go_on);
+}
+
+void sim_test_allocator_stops(void)
+{
+    static const struct sim_stop loans = { stage, loan_and_return, loan_behind, NULL, false, false };
+    static const struct sim_stop merges = { stage, loan_and_return, merge_behind, NULL, false, false };
+
+    for_all_sizes(&loans);
+    for_all_sizes(&merges);
+}
+
+/* ---- a recoverer that dies too ---- */
+
+static void stage_dead_owner(void)
+{
+    stage();
+    sim_impersonate(other->fibre);
+    for (uint32_t o = 0; o < 3; o++)
+        sim_do_loan(other, o);
+    sim_slay(other);
+}
+
+static void recover(struct sim_process *self) { sim_sweep(&self->actor); }
+
+void sim_test_recoverer_of_owner_dies(void)
+{
+    static const struct sim_stop killed = { stage_dead_owner, recover, NULL, NULL, true, false };
+
+    for_all_sizes(&killed);
+}
+
+/* ---- a death in mid-merge ---- */
+
+static void stage_empty_word(void)
+{
+    stage();
+    sim_impersonate(SIM_VICTIM);
+    sim_do_loan(&sim_processes[SIM_VICTIM], 0);
+    sim_do_return(&sim_processes[SIM_VICTIM], 0);
+}
+
+static void merge(struct sim_process *self)
+{
+    shmq_buddy_merge(&self->actor);
+    sim_operation_end();
+}
+
+void sim_test_merge_stops_or_dies(void)
+{
+    static const struct sim_stop killed = { stage_empty_word, merge, NULL, NULL, true, false };
+    static const struct sim_stop stopped = { stage_empty_word, merge, loan_behind, NULL, false, false };
+
+    for_all_sizes(&killed);
+    for_all_sizes(&stopped);
+}
+
+/* ---- U14: the scan sees every block in use ---- */
+
+/* Every block word that is not FREE is visited. */
+static void check_scan(void)
+{
+    uint32_t next = 0;
+
+    for (uint32_t block = 0; block < granules; block++) {
+        while (next < block)
+            next = shmq_scan_next(&sim_map, next + 1);
+        SIM_CHECK(next == block || shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FREE, "the scan skips block %u of %u, which is in use",
+            block, granules);
+        if (next == block)
+            next = block + 1 < granules ? shmq_scan_next(&sim_map, block + 1) : granules;
+    }
+}
+
+void sim_test_scan_sees_splits(void)
+{
+    static const struct sim_stop stopped = { stage, loan, loan_behind, NULL, false, false };
+
+    (void)stopped;
+    for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        granules = sizes[i];
+        for (uint32_t seed = 0; seed < 20; seed++) {
+            stage();
+            sim_reset(seed);
+            sim_impersonate(other->fibre);
+            while (other->loan_count < SIM_LOANS) {
+                order = sim_random(1 + sim_map.geometry.max_order);
+                other->actor.word_hint[0] = sim_random(sim_map.geometry.word_count[0]);
+                if (sim_do_loan(other, order) != SHMQ_OK)
+                    break;
+                check_scan();
+            }
+            sim_wind_up();
+        }
+    }
+}

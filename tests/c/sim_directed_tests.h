@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The directed tests, each in the file that its section names. */
+#ifndef SIM_DIRECTED_TESTS_H
+#define SIM_DIRECTED_TESTS_H
+
+#include "sim_directed.h"
+
+/* directed_queue.c */
+void sim_test_stale_receiver(void);
+void sim_test_stale_tail_hint(void);
+void sim_test_stale_head_hint(void);
+void sim_test_lagging_hint(void);
+void sim_test_bounded_walks(void);
+void sim_test_close_with_held(void);
+void sim_test_recoverer_of_poster(void);
+void sim_test_poster_dies_after_close(void);
+void sim_test_post_against_close(void);
+void sim_test_post_against_recovery(void);
+void sim_test_shut_during_send(void);
+void sim_test_shut_during_receive(void);
+
+/* directed_requeue.c */
+void sim_test_holder_of_former_queue(void);
+void sim_test_forwarder_dies(void);
+void sim_test_forwarder_and_recoverer_die(void);
+void sim_test_forward_to_one_that_goes(void);
+void sim_test_forward_to_successor(void);
+void sim_test_recoverer_dies_requeueing(void);
+void sim_test_receiver_scans_during_recovery(void);
+void sim_test_delete_during_recovery(void);
+void sim_test_stale_receiver_of_requeued(void);
+void sim_test_search_goes_round(void);
+
+/* directed_names.c */
+void sim_test_two_makers(void);
+void sim_test_maker_against_deleter(void);
+void sim_test_helper_of_former_queue(void);
+void sim_test_deleter_dies(void);
+void sim_test_claimant_dies(void);
+void sim_test_claimant_of_former_queue(void);
+void sim_test_sharing_is_decided_once(void);
+
+/* directed_wait.c */
+void sim_test_two_sleepers_two_posts(void);
+void sim_test_post_while_a_sleeper_wakes(void);
+void sim_test_woken_one_gives_up(void);
+void sim_test_leaver_beside_a_sleeper(void);
+void sim_test_senders_wait_for_space(void);
+void sim_test_end_wakes_sleepers(void);
+void sim_test_redelivery_wakes_sleepers(void);
+
+/* directed_blocks.c */
+void sim_test_allocator_dies(void);
+void sim_test_allocator_stops(void);
+void sim_test_recoverer_of_owner_dies(void);
+void sim_test_merge_stops_or_dies(void);
+void sim_test_scan_sees_splits(void);
+
+#endif
