@@ -21,4 +21,11 @@ extensions = [
     for name in MODULES
 ]
 
-setup(ext_modules=cythonize(extensions, language_level=3))
+DIRECTIVES = {
+    "language_level": 3,
+    "binding": False,  # plain method descriptors: the interpreter calls them without a function object between
+    "embedsignature": True,
+    "embedsignature.format": "clinic",  # what inspect.signature reads
+}
+
+setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES))

@@ -18,7 +18,6 @@ import loops
 from futex import Words, ping_futex, pong_futex
 from pair import End, Pair
 from report import Line, report
-from shmq._probe import cache_line_probe
 from spin_ring import SpinRing
 
 from shmq import Receiver, Sender
@@ -125,7 +124,7 @@ IN_PLACE = "round trip, in place, 8 B"
 FUTEX = "bare futex, round trip"
 
 FIGURES = [
-    Figure(PROBE, "µs", lambda pair: cache_line_probe() / 1e3),
+    Figure(PROBE, "µs", lambda pair: pair.probe() / 1e3),
     Figure(RING, "µs", ring_round_trip),
     Figure(
         "round trip, bytes, 8 B",

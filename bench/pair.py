@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import shmq
+from shmq._probe import cache_line_probe
 
 
 class End:
@@ -85,6 +86,14 @@ class Pair:
         self._orders.send((there, arguments))
         result = here(self.end, *arguments)
         return result, self._answer()
+
+    def probe(self) -> float:
+        """Nanoseconds of a bare cache-line round trip between the two cores, which nobody else of the pair uses now."""
+        os.sched_setaffinity(0, self._cores)
+        try:
+            return cache_line_probe()
+        finally:
+            pin(0)
 
     def _answer(self) -> Any:
         done, answer = self._orders.recv()

@@ -73,11 +73,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> type[BaseException]:
-    """Full, Empty and ShutDown, which are made on first use (see errors.py)."""
+def __getattr__(name: str) -> type:
+    """What is loaded on first use, so that `import shmq` is light: three errors (see errors.py), and two records."""
     if name in _errors.MADE_ON_FIRST_USE:
-        error: type[BaseException] = getattr(_errors, name)
+        error: type = getattr(_errors, name)
         return error
+    if name in ("ProcessInfo", "RegionInfo"):
+        from . import info
+
+        record: type = getattr(info, name)
+        return record
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

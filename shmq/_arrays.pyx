@@ -33,8 +33,7 @@ cdef cnp.dtype dtype_of(Lease lease):
     return found
 
 
-cdef object over(Lease lease):
-    """An array whose base is the lease, so that the block stays while the array, or any view of it, lives."""
+cdef object over(Lease lease, object base):
     cdef cnp.dtype dtype = dtype_of(lease)
     cdef int flags = cnp.NPY_ARRAY_ALIGNED | cnp.NPY_ARRAY_C_CONTIGUOUS
     if lease.writable:
@@ -42,18 +41,16 @@ cdef object over(Lease lease):
     Py_INCREF(dtype)  # PyArray_NewFromDescr takes it over
     array = PyArray_NewFromDescr(cnp.ndarray, dtype, lease.dimensions, <cnp.npy_intp *> lease.shape, NULL, lease.data,
                                  flags, None)
-    cnp.set_array_base(array, lease)
+    cnp.set_array_base(array, base)
     return array
 
 
-cdef object twin(object given):
-    cdef cnp.ndarray array = given
-    cdef cnp.dtype dtype = array.descr
+cdef object root(Lease lease):
+    cdef cnp.dtype dtype = cnp.PyArray_DescrFromType(cnp.NPY_UINT8)
     Py_INCREF(dtype)
-    other = PyArray_NewFromDescr(cnp.ndarray, dtype, cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), NULL,
-                                 cnp.PyArray_DATA(array), cnp.PyArray_FLAGS(array), None)
-    cnp.set_array_base(other, array)
-    return other
+    array = PyArray_NewFromDescr(cnp.ndarray, dtype, 0, NULL, NULL, lease.data, cnp.NPY_ARRAY_WRITEABLE, None)
+    cnp.set_array_base(array, lease)
+    return array
 
 
 cdef void freeze(object array) noexcept:
@@ -62,6 +59,6 @@ cdef void freeze(object array) noexcept:
 
 cdef array_api api
 api.over = over
-api.twin = twin
+api.root = root
 api.freeze = freeze
 set_array_api(api)

@@ -7,9 +7,9 @@ from shmq._files cimport shmq_error, shmq_region, shmq_region_options
 
 # What shmq._arrays does with numpy's C API; it sets this when numpy is first needed.
 cdef struct array_api:
-    object (*over)(Lease lease)     # a new array whose base is the lease
-    object (*twin)(object array)    # a new view of an array, whose base is that array
-    void (*freeze)(object array) noexcept
+    object (*over)(Lease lease, object base)    # a new array over the lease, kept alive by `base`
+    object (*root)(Lease lease)                 # a new array of no use but as a base; its own is the lease
+    void (*freeze)(object array) noexcept       # it is read-only from then on
 
 
 cdef class Attachment:
@@ -55,7 +55,7 @@ cdef class Lease:
 
 
 cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable)
-cdef object array_over(Lease lease)
-cdef tuple array_pair(Lease lease)
+cdef object array_over(Lease lease, object base)
+cdef object array_root(Lease lease)
 cdef void array_freeze(object array) noexcept
 cdef void set_array_api(array_api api) noexcept

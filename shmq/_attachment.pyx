@@ -34,20 +34,18 @@ cdef void set_array_api(array_api api) noexcept:
     arrays = api
 
 
-cdef object array_over(Lease lease):
-    """The leased payload as an ndarray, in place."""
+cdef object array_over(Lease lease, object base):
+    """The leased payload as an ndarray, in place, kept alive by `base`: the lease, or the root of a loan."""
     if arrays.over == NULL:
         import shmq._arrays  # noqa: F401  numpy, on first use
-    return arrays.over(lease)
+    return arrays.over(lease, base)
 
 
-cdef tuple array_pair(Lease lease):
-    """An array to hand out and the hidden one that it is a view of.
-
-    numpy collapses the base of every view derived from the first to the second, so that they can be counted there.
-    """
-    root = array_over(lease)
-    return arrays.twin(root), root
+cdef object array_root(Lease lease):
+    """The hidden array of a loan. numpy collapses the base of every derived view to it, so they can be counted."""
+    if arrays.over == NULL:
+        import shmq._arrays  # noqa: F401
+    return arrays.root(lease)
 
 
 cdef void array_freeze(object array) noexcept:

@@ -20,4 +20,14 @@ cdef class Endpoint:
 
 
 cdef uint64_t deadline_of(object timeout) except? 0
-cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1
+cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1
+
+
+cdef inline Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1:
+    """A byte's place from an index as Python counts."""
+    cdef Py_ssize_t at = index
+    if at < 0:
+        at += nbytes
+    if at < 0 or at >= nbytes:
+        return refuse_index(index, nbytes)
+    return at

@@ -26,13 +26,8 @@ cdef uint64_t deadline_of(object timeout) except? 0:
     return shmq_os_now() + <uint64_t> (seconds * 1e9)
 
 
-cdef Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1:
-    cdef Py_ssize_t at = index
-    if at < 0:
-        at += nbytes
-    if at < 0 or at >= nbytes:
-        raise IndexError(f"index {index} is out of range for a payload of {nbytes} bytes")
-    return at
+cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1:
+    raise IndexError(f"index {index} is out of range for a payload of {nbytes} bytes")
 
 
 cdef class Endpoint:

@@ -180,7 +180,8 @@ cdef class Message:
     @property
     def array(self):
         """The payload as a read-only numpy array of the type and shape that was sent, in place."""
-        return array_over(self.view())
+        cdef Lease lease = self.view()
+        return array_over(lease, lease)
 
     @property
     def memoryview(self):

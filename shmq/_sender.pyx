@@ -9,7 +9,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from shmq._attachment cimport Attachment, Lease, array_freeze, array_pair, lease_new
+from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
     SHMQ_FULL, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
     shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere, shmq_buddy_merge,
@@ -380,7 +380,8 @@ cdef class Loan:
         """The block as a writable numpy array of the type and shape it was lent for, in place."""
         cdef Lease lease = self.view()
         if self.root is None:
-            self.handed_out, self.root = array_pair(lease)
+            self.root = array_root(lease)
+            self.handed_out = array_over(lease, self.root)
         return self.handed_out
 
     @property
@@ -407,16 +408,19 @@ cdef class Loan:
         self.check()
         cdef Py_ssize_t nbytes = shmq_length_bytes(self.length), start, stop, step
         cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
-        cdef const unsigned char[::1] source
+        cdef Py_buffer source
         if not isinstance(index, slice):
             data[index_in(index, nbytes)] = value
             return
         start, stop, step = index.indices(nbytes)
-        source = value
-        if step != 1 or source.shape[0] != max(stop - start, 0):
-            raise ValueError(f"cannot put {source.shape[0]} bytes into a slice of {len(range(start, stop, step))}")
-        if source.shape[0]:
-            memcpy(data + start, &source[0], source.shape[0])
+        PyObject_GetBuffer(value, &source, PyBUF_C_CONTIGUOUS)
+        try:
+            if step != 1 or source.len != max(stop - start, 0):
+                raise ValueError(f"cannot put {source.len} bytes into a slice of {len(range(start, stop, step))}: "
+                                 "give as many as it has, in steps of 1")
+            memcpy(data + start, source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
 
     @property
     def label(self):

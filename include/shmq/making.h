@@ -21,11 +21,12 @@
 
 #define SHMQ_MAKING_PREFIX ".new-"
 #define SHMQ_MAKING_NAME_AT 39       /* .new-, 16 digits, -, 16 digits, - */
-#define SHMQ_MAKING_LOOK_NS 1000000u /* between two looks at whether a rival is done */
 
-/* How long a maker waits for one that began earlier, besides a nanosecond a byte: that one may be stopped. */
+/* How long a maker of a region of so many bytes waits for one that began earlier, which may be stopped; and how long
+ * between two looks at whether it is done. A test changes them. */
 #ifndef SHMQ_MAKING_PATIENCE_NS
-#define SHMQ_MAKING_PATIENCE_NS 200000000u
+#define SHMQ_MAKING_PATIENCE_NS(bytes) (200000000u + (bytes))
+#define SHMQ_MAKING_LOOK_NS 1000000u
 #endif
 
 struct shmq_making {
@@ -105,7 +106,7 @@ static inline void shmq_making_visit(void *context, const char *entry)
  * there now; SHMQ_OK: go on. */
 static inline int shmq_making_wait(const struct shmq_making *making, uint64_t bytes, struct shmq_error *error)
 {
-    uint64_t deadline = shmq_os_now() + SHMQ_MAKING_PATIENCE_NS + bytes;
+    uint64_t deadline = shmq_os_now() + SHMQ_MAKING_PATIENCE_NS(bytes);
     struct stat status;
 
     for (;;) {

@@ -7,6 +7,7 @@ memory and hashed where it lies), through `multiprocessing.Pipe` and through `mu
 compared with the disk's. Then the producer and the first consumer play ping-pong.
 """
 
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -212,12 +213,14 @@ def _show_ping(
         ["", *(("p50", "p99", "p99.9") * len(WAYS))],
     ]
     out.table("There and back, µs", header, rows, lambda row, column: 1 <= column <= 3)
+    out.say(f"  First and last byte written and read on both sides; no p99.9 below {ENOUGH_FOR_P999:,} rounds.", "dim")
     probe = median(probes)
-    first = median(samples[InPlace.name, sizes[0]])
-    ratio = f"shmq's {_size(sizes[0])} take {first / probe:.1f} times that"
-    out.say("  First and last byte are written and read on both sides, each on a core of its own;", "dim")
-    out.say(f"  no p99.9 below {ENOUGH_FOR_P999:,} round trips. In this run a bare cache line goes there and", "dim")
-    out.say(f"  back in {probe:,.0f} ns: {ratio}.", "dim")
+    if math.isnan(probe):
+        out.say("  All on one core: there is no cache line that travels to compare with.", "dim")
+        return
+    ratio = median(samples[InPlace.name, sizes[0]]) / probe
+    out.say(f"  In this run a bare cache line goes from core to core and back in {probe:,.0f} ns;", "dim")
+    out.say(f"  shmq's {_size(sizes[0])} take {ratio:.1f} times that.", "dim")
 
 
 def _verdict(out: PlainTerminal | RichTerminal, plan: Sequence[Piece], figures: dict[str, list[Figures]]) -> int:

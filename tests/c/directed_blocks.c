@@ -38,9 +38,8 @@ static const uint32_t sizes[] = { 20, 32, 64, 100, 1024, 2048, 2100 };
 static void for_all_sizes(const struct sim_stop *stop)
 {
     for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-        for (order = 0, granules = sizes[i]; 1u << order <= granules; order += 5) {
+        for (order = 0, granules = sizes[i]; 1u << order <= granules; order += 5)
             sim_stop_everywhere(stop);
-        }
 }
 
 void sim_test_allocator_dies(void)
@@ -127,12 +126,10 @@ static void check_scan(void)
 
 void sim_test_scan_sees_splits(void)
 {
-    static const struct sim_stop stopped = { stage, loan, loan_behind, NULL, false, false };
-
-    (void)stopped;
     for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         granules = sizes[i];
         for (uint32_t seed = 0; seed < 20; seed++) {
+            sim_stopped(granules, seed);
             stage();
             sim_reset(seed);
             sim_impersonate(other->fibre);

@@ -79,6 +79,7 @@ void sim_test_two_sleepers_two_posts(void)
         bool second_ended = false;
 
         for (uint64_t second = 0; !second_ended; second++) {
+            sim_stopped(first, second);
             stage_sleepers(4);
             sim_spawn(wait_for_one, &sim_processes[0]);
             sim_spawn(wait_for_one, &sim_processes[1]);
@@ -99,6 +100,7 @@ void sim_test_post_while_a_sleeper_wakes(void)
     bool ended = false;
 
     for (uint64_t accesses = 0; !ended; accesses++) {
+        sim_stopped(accesses, 0);
         stage_sleepers(4);
         for (int fibre = 0; fibre < SLEEPERS; fibre++) {
             sim_spawn(wait_for_one, &sim_processes[fibre]);
@@ -119,6 +121,7 @@ void sim_test_woken_one_gives_up(void)
     bool ended = false;
 
     for (uint64_t accesses = 0; !ended; accesses++) {
+        sim_stopped(accesses, 0);
         stage_sleepers(4);
         sim_spawn(wait_and_give_up, &sim_processes[0]);
         sim_spawn(wait_for_one, &sim_processes[1]);
@@ -138,6 +141,7 @@ void sim_test_leaver_beside_a_sleeper(void)
     bool ended = false;
 
     for (uint64_t accesses = 0; !ended; accesses++) {
+        sim_stopped(accesses, 0);
         stage_sleepers(4);
         sim_spawn(wait_and_give_up, &sim_processes[0]);
         sim_spawn(wait_for_one, &sim_processes[1]);
@@ -181,6 +185,7 @@ void sim_test_senders_wait_for_space(void)
     bool ended = false;
 
     for (uint64_t first = 0; !ended; first++) {
+        sim_stopped(first, 0);
         stage_sleepers(2);
         post();
         post();
@@ -217,6 +222,7 @@ static void end_by(void (*end)(void))
     bool ended = false;
 
     for (uint64_t first = 0; !ended; first++) {
+        sim_stopped(first, 0);
         stage_sleepers(2);
         sim_spawn(wait_for_end, &sim_processes[0]);
         sim_spawn(wait_for_end, &sim_processes[1]);
@@ -254,6 +260,7 @@ void sim_test_redelivery_wakes_sleepers(void)
     bool ended = false;
 
     for (uint64_t first = 0; !ended; first++) {
+        sim_stopped(first, 0);
         stage_sleepers(2);
         hold();
         sim_spawn(wait_for_one, &sim_processes[0]);

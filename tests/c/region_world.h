@@ -19,7 +19,8 @@
 static int world_point(const char *call);
 
 #define SHMQ_OS_HOOK(call) world_point(#call)
-#define SHMQ_MAKING_PATIENCE_NS 2000000u /* a test stops a maker often */
+#define SHMQ_MAKING_PATIENCE_NS(bytes) (100000u + 0 * (bytes)) /* a test stops a maker often */
+#define SHMQ_MAKING_LOOK_NS 50000u
 
 #include "shmq/region.h"
 

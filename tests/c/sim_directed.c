@@ -102,12 +102,18 @@ static void let_go_on(void)
     SIM_CHECK(state != SIM_READY, "the operation does not end");
 }
 
+void sim_stopped(uint64_t first, uint64_t second)
+{
+    snprintf(sim_context, sizeof sim_context, "directed: %s, stop %llu, %llu", test_name, (unsigned long long)first,
+        (unsigned long long)second);
+    stops++;
+}
+
 static void stop_at(uint64_t accesses)
 {
     struct sim_process *self = &sim_processes[SIM_VICTIM];
 
-    snprintf(sim_context, sizeof sim_context, "directed: %s, stop %llu", test_name, (unsigned long long)accesses);
-    stops++;
+    sim_stopped(accesses, 0);
     if (current->set_up)
         current->set_up();
     sim_impersonate(SIM_ROOT);

@@ -52,6 +52,9 @@ struct sim_stop {
 
 void sim_stop_everywhere(const struct sim_stop *stop);
 
+/* A test that makes its own stops tells where it is. */
+void sim_stopped(uint64_t first, uint64_t second);
+
 /* How far the victim had got, for the checks: whether its operation had ended before `behind`. */
 extern bool sim_victim_ended;
 
