@@ -40,7 +40,7 @@ bench: $(VENV)/with-test $(VENV)/built
 lint: $(VENV)/with-lint $(VENV)/built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint shmq
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
 

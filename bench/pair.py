@@ -12,8 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-import shmq
 from shmq._probe import cache_line_probe
+
+import shmq
 
 
 class End:

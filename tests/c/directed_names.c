@@ -119,7 +119,7 @@ void sim_test_helper_of_former_queue(void)
 {
     static const struct sim_stop stop = { stage_pending, help, settle_delete_and_build, check_built_whole, false, false };
 
-    for (builder_stop = 0; builder_stop < 90; builder_stop += 3)
+    for (builder_stop = 0; builder_stop < 140; builder_stop++)
         sim_stop_everywhere(&stop);
 }
 
