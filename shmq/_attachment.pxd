@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
 from shmq._files cimport shmq_error, shmq_region, shmq_region_options
@@ -18,6 +18,10 @@ cdef class Attachment:
     cdef shmq_actor *actor          # of this process; the GIL guards it
     cdef const shmq_map *map
     cdef bint is_open               # handles may be used
+    cdef bint forked                # this is a child's copy of its parent's
+    cdef bint retreated             # closed, but views keep the process slot
+    cdef PyObject *previous         # neighbours in the list of all attachments
+    cdef PyObject *next
     cdef bint attached              # the process slot is ours
     cdef bint mapped                # the memory may be read
     cdef PyObject *first_lease      # all leases, linked: they keep the mapping
@@ -26,6 +30,8 @@ cdef class Attachment:
     cdef object __weakref__
 
     cdef int check(self) except -1
+    cdef uint32_t pins(self, uint32_t *blocks) noexcept
+    cdef int warn_undelivered(self) except -1
     cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1
     cdef void settle(self) noexcept
     cdef int tick(self, bint slept) except -1

@@ -5,12 +5,13 @@ cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from shmq._c cimport (
-    SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_envelope_read,
-    shmq_length_bytes, shmq_payload, shmq_release,
+    SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_close_except,
+    shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
 )
 from shmq._files cimport (
     shmq_error, shmq_os_now, shmq_region_detach, shmq_region_forget, shmq_region_open, shmq_region_options,
@@ -18,13 +19,14 @@ from shmq._files cimport (
 )
 from shmq._types cimport format_of
 
-from shmq.errors import RegionCorruptError
+from shmq.errors import ForkedHandleError, RegionCorruptError
 
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *object)
 
 cdef array_api arrays
+cdef PyObject *first_attachment = NULL  # all of this process
 arrays.over = NULL
 
 
@@ -57,6 +59,7 @@ cdef class Attachment:
 
     cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1:
         """Attach or create. A result of the core; on SHMQ_OK everything is open."""
+        global first_attachment
         cdef int result
         with nogil:
             result = shmq_region_open(&self.region, wanted, error)
@@ -65,10 +68,16 @@ cdef class Attachment:
             self.actor = &self.region.self
             self.map = &self.region.map
             self.is_open = self.attached = self.mapped = True
+            self.next = first_attachment
+            if self.next:
+                (<Attachment> self.next).previous = <PyObject *> self
+            first_attachment = <PyObject *> self
             shmq_cache_resize(self.actor)
         return result
 
     cdef int check(self) except -1:
+        if self.forked:
+            raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: open it again here")
         if not self.is_open:
             raise ValueError(f"region {self.name!r} has been closed")
         return 0
@@ -93,44 +102,117 @@ cdef class Attachment:
         cdef shmq_error error
         return self.note_recovered(shmq_region_recover(&self.region, &error))
 
+    cdef uint32_t pins(self, uint32_t *blocks) noexcept:
+        """How many blocks live views pin; which, where `blocks` is given."""
+        cdef PyObject *lease = self.first_lease
+        cdef uint32_t count = 0
+        while lease:
+            if (<Lease> lease).is_pinned():
+                if blocks:
+                    blocks[count] = (<Lease> lease).hold.block
+                count += 1
+            lease = (<Lease> lease).next
+        return count
+
     cdef void settle(self) noexcept:
         """Once closed: leave as soon as no view and no wait needs the region, unmap once no lease is left."""
-        cdef PyObject *lease = self.first_lease
+        cdef uint32_t count
+        cdef uint32_t *blocks
         if self.is_open or self.waiting:
             return
-        while self.attached and lease:
-            if (<Lease> lease).is_pinned():
-                return
-            lease = (<Lease> lease).next
         if self.attached:
-            self.attached = False
-            shmq_region_detach(&self.region)
-        if self.mapped and not self.first_lease:
+            count = self.pins(NULL)
+            if count == 0:
+                self.attached = False
+                shmq_region_detach(&self.region)
+            elif not self.retreated:
+                blocks = <uint32_t *> malloc(count * sizeof(uint32_t))
+                if blocks:  # else everything stays until the last view dies
+                    self.pins(blocks)
+                    shmq_close_except(self.actor, blocks, count)
+                    free(blocks)
+                    self.retreated = True
+        if not self.attached and self.mapped and not self.first_lease:
             self.mapped = False
             shmq_region_forget(&self.region)
+
+    cdef int warn_undelivered(self) except -1:
+        """The last process of a region that is not to persist takes what nobody received with it."""
+        cdef uint64_t left
+        if self.region.persist or shmq_process_count(self.map) > 1:
+            return 0
+        left = shmq_undelivered(self.map)
+        if left:
+            import warnings
+            warnings.warn(f"region {self.name!r} is closed by its last process with {left} messages undelivered: "
+                          "they are gone; open it with persist=True to keep them", ResourceWarning, stacklevel=2)
+        return 0
 
     def close(self):
         """Leave the region; harmless when repeated.
 
         Messages held are given up: those of a queue go to another receiver. Blocks that live views pin, and with them
         the process slot, stay until the last view dies. A region that is not `persist` is gone with its last process.
+
+        Warns:
+            ResourceWarning: It was the last process, and messages were left that nobody had received.
         """
         if not self.is_open:
             return
-        self.is_open = False
-        self.settle()
+        try:
+            self.warn_undelivered()
+        finally:
+            self.is_open = False
+            self.settle()
 
     def __enter__(self):
         self.check()
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, kind, value, traceback):
         self.close()
 
     def __dealloc__(self):
+        global first_attachment
+        if self.previous:
+            (<Attachment> self.previous).next = self.next
+        elif first_attachment == <PyObject *> self:
+            first_attachment = self.next
+        if self.next:
+            (<Attachment> self.next).previous = self.previous
         self.is_open = False
         self.waiting = 0
         self.settle()
+
+
+def _leave_all():
+    """At interpreter exit: what is still open is closed, as if its handles had been dropped."""
+    cdef PyObject *attachment = first_attachment
+    while attachment:
+        (<Attachment> attachment).is_open = False
+        (<Attachment> attachment).waiting = 0  # daemon threads: they never wake to Python again
+        (<Attachment> attachment).settle()
+        attachment = (<Attachment> attachment).next
+
+
+def _disown_all():
+    """In a forked child: the parent's process slot, blocks and claims are not this process's."""
+    cdef PyObject *attachment = first_attachment
+    while attachment:
+        (<Attachment> attachment).forked = True
+        (<Attachment> attachment).is_open = (<Attachment> attachment).attached = False
+        shmq_region_detach(&(<Attachment> attachment).region)  # only forgets the lock, for this is another process
+        attachment = (<Attachment> attachment).next
+
+
+def _watch_exit_and_fork():
+    import atexit
+    import os
+    atexit.register(_leave_all)
+    os.register_at_fork(after_in_child=_disown_all)
+
+
+_watch_exit_and_fork()
 
 
 @cython.final

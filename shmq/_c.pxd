@@ -124,6 +124,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_loan(shmq_actor *actor, uint64_t nbytes, shmq_hold *loan)
     int shmq_hold_check(const shmq_actor *actor, const shmq_hold *hold)
     int shmq_send(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
+    void shmq_close_except(shmq_actor *actor, const uint32_t *kept, uint32_t count)
     int shmq_receive(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)
     int shmq_release(shmq_actor *actor, shmq_hold *hold)
     int shmq_envelope_write(shmq_block *block, const shmq_array_type *type)
@@ -147,5 +148,6 @@ cdef extern from "shmq/shmq.h" nogil:
 
     void shmq_process_info_load "shmq_process_info" (const shmq_map *map, uint32_t slot, shmq_process_info *info)
     uint32_t shmq_process_count(const shmq_map *map)
+    uint64_t shmq_undelivered(const shmq_map *map)
     void shmq_census_take(shmq_census *census, const shmq_map *map)
     c_bool shmq_queue_describe(const shmq_map *map, uint32_t qid, shmq_queue_info *info)

@@ -19,6 +19,7 @@ cdef class Endpoint:
     cdef int fail(self, int result, bint waited) except -1
 
 
+cdef double check_timeout(object timeout) except -1
 cdef uint64_t deadline_of(object timeout) except? 0
 cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1
 

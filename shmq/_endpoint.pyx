@@ -13,17 +13,21 @@ cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
 
 
+cdef double check_timeout(object timeout) except -1:
+    """Seconds, which may be infinite."""
+    cdef double seconds = timeout
+    if not seconds >= 0:
+        raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")
+    return seconds
+
+
 cdef uint64_t deadline_of(object timeout) except? 0:
     """The clock's reading at which `timeout` seconds are over."""
     cdef double seconds
     if timeout is None:
         return NEVER
-    seconds = timeout
-    if not seconds >= 0:
-        raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")
-    if seconds > 1e9:
-        return NEVER
-    return shmq_os_now() + <uint64_t> (seconds * 1e9)
+    seconds = check_timeout(timeout)
+    return NEVER if seconds > 1e9 else shmq_os_now() + <uint64_t> (seconds * 1e9)
 
 
 cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1:

@@ -13,7 +13,7 @@ from shmq._c cimport (
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
     shmq_process_info_load, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
 )
-from shmq._endpoint cimport Endpoint, deadline_of, index_in
+from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, index_in
 from shmq._files cimport shmq_os_now
 
 from shmq import errors
@@ -47,6 +47,8 @@ cdef class Receiver(Endpoint):
             QueueClosedError: The queue was deleted.
         """
         cdef Message message = Message.__new__(Message)
+        if timeout is not None:
+            check_timeout(timeout)
         if not (self.is_open and self.region.is_open):
             self.refuse()
         cdef int result = shmq_receive(self.region.actor, &self.ref, &message.message)
@@ -190,6 +192,9 @@ cdef class Message:
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         self.view().fill(buffer, flags)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
         self.check()

@@ -2,8 +2,9 @@
 """The sending end of a queue, and loans: blocks written in place before they are sent."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.number cimport PyNumber_Index
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -17,9 +18,9 @@ from shmq._c cimport (
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
     shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
-from shmq._endpoint cimport Endpoint, deadline_of, index_in
+from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, index_in
 from shmq._files cimport shmq_os_now
-from shmq._types cimport explain, type_of_buffer, type_of_request
+from shmq._types cimport explain, type_of_payload, type_of_request
 
 
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
@@ -31,11 +32,26 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *object)
 
 
+cdef object ZERO = 0
+
+
 cdef uint32_t label_of(object label) except? 0xFFFFFFFF:
-    cdef long long number = label
+    if label is ZERO:
+        return 0
+    number = PyNumber_Index(label)
     if not 0 <= number <= 0xFFFFFFFF:
         raise ValueError(f"label is {number}: give a whole number from 0 to 2**32 - 1")
-    return <uint32_t> number
+    return number
+
+
+cdef uint64_t size_of(object what, Attachment region) except? 0xFFFFFFFFFFFFFFFF:
+    """Bytes of a loan."""
+    cdef object number = PyNumber_Index(what)
+    if number < 0:
+        raise ValueError(f"a loan of {number} bytes: give a number from 0 up")
+    if number >= 1 << 63:
+        raise explain().too_large(region, number)
+    return number
 
 
 @cython.final
@@ -142,16 +158,14 @@ cdef class Sender(Endpoint):
         cdef Loan loan = Loan.__new__(Loan)
         cdef shmq_array_type kind
         cdef uint64_t length
-        cdef long long nbytes
+        if timeout is not None:
+            check_timeout(timeout)
         if dtype is None:
-            nbytes = what
-            if nbytes < 0:
-                raise ValueError(f"a loan of {nbytes} bytes: give a number from 0 up")
-            length = nbytes
+            length = size_of(what, self.region)
         else:
             type_of_request(&kind, what, dtype)
             length = shmq_array_bytes(&kind)
-        loan.number = label_of(label) if label else 0
+        loan.number = label_of(label)
         self.lend(length, timeout, &loan.hold)
         if dtype is not None:
             if shmq_envelope_write(&self.region.map.block[loan.hold.block], &kind) != SHMQ_OK:
@@ -198,7 +212,9 @@ cdef class Sender(Endpoint):
             ShutDown: The queue was shut down.
             ValueError: Larger than any block.
         """
-        cdef uint32_t number = label_of(label) if label else 0
+        cdef uint32_t number = label_of(label)
+        if timeout is not None:
+            check_timeout(timeout)
         if PyBytes_CheckExact(data):
             return self.send_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), number, timeout)
         return self.send_buffer(data, number, timeout)
@@ -225,13 +241,13 @@ cdef class Sender(Endpoint):
         cdef shmq_hold hold
         cdef uint64_t length
         cdef int described
+        described = type_of_payload(&kind, data)
         try:
-            PyObject_GetBuffer(data, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        except (ValueError, BufferError):
-            data = memoryview(data).tobytes() if not hasattr(data, "__array__") else data.copy(order="C")
-            PyObject_GetBuffer(data, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+            PyObject_GetBuffer(data, &buffer, PyBUF_C_CONTIGUOUS)
+        except (ValueError, BufferError):  # not contiguous: numpy's and memoryview's own copies are
+            data = data.copy(order="C") if hasattr(data, "copy") else memoryview(data).tobytes()
+            PyObject_GetBuffer(data, &buffer, PyBUF_C_CONTIGUOUS)
         try:
-            described = type_of_buffer(&buffer, &kind)
             length = buffer.len
             self.lend(length, timeout, &hold)
             memcpy(shmq_payload(self.region.map, hold.block), buffer.buf, buffer.len)
@@ -312,7 +328,7 @@ cdef class Loan:
         if self.handed_out is not None and Py_REFCNT(<PyObject *> self.handed_out) > 1:
             array_freeze(self.handed_out)
         if self.lease is not None:
-            self.lease.owns = False
+            self.lease.owns = self.lease.writable = False
             self.lease = None
             self.handed_out = None
             self.root = None
@@ -345,6 +361,8 @@ cdef class Loan:
         """
         if not self.held:
             self.check()
+        if timeout is not None:
+            check_timeout(timeout)
         return self.sender.send_loan(self, timeout)
 
     def send_nowait(self):
@@ -391,6 +409,9 @@ cdef class Loan:
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         self.view().fill(buffer, flags)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
         self.check()

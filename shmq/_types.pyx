@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Element types: between numpy's dtypes, the buffer protocol's formats and what an envelope says."""
 
+from cpython.bytearray cimport PyByteArray_Check
+from cpython.bytes cimport PyBytes_Check
+from cpython.number cimport PyNumber_Index
 from libc.string cimport memset
 
 from shmq._c cimport SHMQ_MAX_DIMENSIONS, shmq_array_type
@@ -30,25 +33,53 @@ cdef char kind_of(char letter) noexcept:
         return b"b"
     if letter in b"bhilqn":
         return b"i"
-    if letter in b"BHILQNc":
+    if letter in b"BHILQN":
         return b"u"
     if letter in b"efdg":
         return b"f"
     return 0
 
 
-cdef bint type_of_buffer(const Py_buffer *buffer, shmq_array_type *type) noexcept:
-    """Describe a buffer's elements; False where they are plain bytes, or nothing that an envelope can say."""
-    cdef const char *format = buffer.format
-    cdef char kind
-    cdef bint complex_number = False
+cdef int shape_into(shmq_array_type *type, object shape) except -1:
+    """Check and store the extents."""
     cdef int i
-    memset(type, 0, sizeof(type[0]))
+    if len(shape) > SHMQ_MAX_DIMENSIONS:
+        raise ValueError(f"{len(shape)} dimensions: an array message has at most {SHMQ_MAX_DIMENSIONS}")
+    type.dimensions = len(shape)
+    for i in range(len(shape)):
+        extent = PyNumber_Index(shape[i])
+        if not 0 <= extent < 2**32:
+            raise ValueError(f"extent {extent} of shape {shape!r}: give numbers from 0 to 2**32 - 1")
+        type.shape[i] = extent
+    return 0
+
+
+cdef int describe(shmq_array_type *type, object dtype) except -1:
+    """Kind, byte order and size of a dtype, which must be of fixed width."""
+    try:
+        found = known.get(dtype)
+    except TypeError:  # a list of fields cannot be hashed
+        found = None
+    if found is None:
+        import numpy
+        full = numpy.dtype(dtype)
+        if full.kind not in "biufcSU" or full.itemsize == 0:
+            raise ValueError(f"dtype {full} cannot be sent: elements must be numbers, booleans or strings of fixed "
+                             "width; send anything else as bytes")
+        order = "|" if full.byteorder == "|" else ">" if full.byteorder == ">" else "<"
+        found = (ord(full.kind), ord(order), full.itemsize)
+        if len(known) < 256 and isinstance(dtype, (str, numpy.dtype)):
+            known[dtype] = found
+    type.kind, type.byte_order, type.item_size = found
+    return 0
+
+
+cdef int describe_format(shmq_array_type *type, object view) except -1:
+    """Kind, byte order and size from a memoryview's struct format."""
+    cdef bytes text = view.format.encode()
+    cdef const char *format = text
+    cdef bint complex_number = False
     type.byte_order = b"<"
-    if format == NULL or buffer.shape == NULL or buffer.ndim > SHMQ_MAX_DIMENSIONS:
-        return False
-    if format[0] == b"B" and format[1] == 0 and buffer.ndim == 1:
-        return False
     if format[0] in b"<>=@!":
         if format[0] in b">!":
             type.byte_order = b">"
@@ -56,50 +87,41 @@ cdef bint type_of_buffer(const Py_buffer *buffer, shmq_array_type *type) noexcep
     if format[0] == b"Z":
         complex_number = True
         format += 1
-    kind = kind_of(format[0])
-    if kind == 0 or format[1] != 0:
-        return False
-    type.kind = b"c" if complex_number else kind
-    type.item_size = <int> buffer.itemsize
-    if buffer.itemsize == 1:
-        type.byte_order = b"|"
-    type.dimensions = buffer.ndim
-    for i in range(buffer.ndim):
-        type.shape[i] = buffer.shape[i]
-    return True
-
-
-cdef tuple describe(object dtype):
-    """Kind, byte order and size of a dtype of fixed width."""
-    import numpy
-    found = numpy.dtype(dtype)
-    if found.kind not in "biufcSU" or found.itemsize == 0:
-        raise ValueError(f"dtype {found} cannot be sent: its elements must be numbers, booleans or strings of fixed "
+    if kind_of(format[0]) == 0 or format[1] != 0:
+        raise ValueError(f"elements of format {view.format!r} cannot be sent: they must be numbers or booleans of fixed "
                          "width; send anything else as bytes")
-    order = "|" if found.byteorder == "|" else ">" if found.byteorder == ">" else "<"
-    return (ord(found.kind), ord(order), found.itemsize)
+    type.kind = b"c" if complex_number else kind_of(format[0])
+    type.item_size = view.itemsize
+    if view.itemsize == 1:
+        type.byte_order = b"|"
+    return 0
+
+
+cdef bint type_of_payload(shmq_array_type *type, object data) except -1:
+    """Describe what is to be sent; False where it is plain bytes."""
+    memset(type, 0, sizeof(type[0]))
+    if PyByteArray_Check(data) or PyBytes_Check(data):
+        return False
+    dtype = getattr(data, "dtype", None)
+    if dtype is not None:  # a numpy array or scalar
+        describe(type, dtype)
+        shape_into(type, data.shape)
+        return True
+    view = memoryview(data)
+    if view.format in ("B", "c") and view.ndim == 1:
+        return False
+    describe_format(type, view)
+    shape_into(type, view.shape)
+    return True
 
 
 cdef int type_of_request(shmq_array_type *type, object shape, object dtype) except -1:
     """Describe the array that a loan is asked for."""
-    cdef int i
     memset(type, 0, sizeof(type[0]))
-    found = known.get(dtype)
-    if found is None:
-        found = describe(dtype)
-        if len(known) < 256:
-            known[dtype] = found
-    type.kind, type.byte_order, type.item_size = found
-    if isinstance(shape, int):
-        shape = (shape,)
-    if len(shape) > SHMQ_MAX_DIMENSIONS:
-        raise ValueError(f"{len(shape)} dimensions: an array message has at most {SHMQ_MAX_DIMENSIONS}")
-    type.dimensions = len(shape)
-    for i in range(len(shape)):
-        if not 0 <= shape[i] < 2**32:
-            raise ValueError(f"extent {shape[i]!r} of shape {shape!r}: give numbers from 0 to 2**32 - 1")
-        type.shape[i] = shape[i]
-    return 0
+    describe(type, dtype)
+    if not isinstance(shape, (tuple, list)):
+        shape = (PyNumber_Index(shape),)
+    return shape_into(type, shape)
 
 
 cdef object explain():

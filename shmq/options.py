@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 
@@ -66,9 +67,9 @@ def byte_size(what: str, size: int | str | None) -> int:
         if unit not in UNITS or not 0 < number < 2**63:
             raise ValueError(f'{what} is {size!r}: give bytes as a number, or a text such as "256MiB" or "1.5GiB"')
         return int(number * UNITS[unit])
-    number = int(size)
-    if number <= 0:
-        raise ValueError(f"{what} is {number} bytes: give a number above 0")
+    number = operator.index(size)
+    if not 0 < number < 2**63:
+        raise ValueError(f"{what} is {number} bytes: give a number above 0 and below 2**63")
     return number
 
 

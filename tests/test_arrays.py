@@ -15,7 +15,7 @@ import shmq
 MIB = 1 << 20
 
 INTEGERS = [f"{order}{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8) for order in "<>"]
-FLOATS = [f"{order}f{size}" for size in (2, 4, 8) for order in "<>"] + ["g", ">g"]
+FLOATS = [f"{order}f{size}" for size in (2, 4, 8) for order in "<>"] + ["g"]
 COMPLEX = [f"{order}c{size}" for size in (8, 16) for order in "<>"] + ["G"]
 TEXTS = ["S1", "S5", "S1000", "<U1", ">U3", "<U200"]
 DTYPES = ["?", *INTEGERS, *FLOATS, *COMPLEX, *TEXTS]
@@ -148,7 +148,7 @@ def test_an_array_in_another_layout_arrives_in_c_order_with_its_shape(layout: st
 def test_subclasses_of_arrays_arrive_as_plain_arrays() -> None:
     with small() as region:
         tx, rx = region.sender("q"), region.receiver("q")
-        for sent in (np.matrix([[1, 2], [3, 4]]), np.rec.array([1.5, 2.5], dtype="f8")):
+        for sent in (np.ma.array([[1, 2], [3, 4]]), np.array([1.5, 2.5]).view(np.recarray)):
             tx.send(sent)
             with rx.receive(0) as message:
                 assert type(message.array) is np.ndarray

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The demonstration: its parts, and the whole on the real standard library."""
 
+import os
 import re
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from conftest import ROOT, TIMEOUT, environment
 
 import shmq.demo
 from shmq import cli
@@ -147,9 +151,26 @@ def test_a_wrong_command_line_is_told_apart(arguments: list[str], capsys: pytest
     assert "usage: shmq" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_the_demonstration_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(**_: Any) -> int:
-        raise KeyboardInterrupt
+@pytest.fixture
+def running_demo() -> Iterator[subprocess.Popen[str]]:
+    """The demonstration after its first round, in a session of its own."""
+    command = [sys.executable, "-m", "shmq", "demo"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment(), cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
+        while "round 1" not in (line := process.stdout.readline()):
+            assert line, "the demonstration ended early"
+        yield process
+        process.kill()
 
-    monkeypatch.setattr(shmq.demo, "run", interrupted)
-    assert cli.main(["demo"]) == 130
+
+def test_ctrl_c_ends_the_demonstration_quietly(running_demo: subprocess.Popen[str]) -> None:
+    os.killpg(running_demo.pid, signal.SIGINT)
+    out, _ = running_demo.communicate(timeout=TIMEOUT)
+    assert running_demo.returncode == 130
+    assert "Traceback" not in out
+
+
+def test_killing_the_demonstration_leaves_nothing_behind(running_demo: subprocess.Popen[str]) -> None:
+    running_demo.kill()
+    running_demo.communicate(timeout=TIMEOUT)  # until the last process that writes to the pipe is gone
+    assert shmq.list_regions() == []

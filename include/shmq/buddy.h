@@ -151,7 +151,7 @@ static inline uint32_t shmq_word_claim(struct shmq_actor *actor, uint32_t tier, 
         if (tree & map->conflict[bit])
             continue;
         head = shmq_node_head(tier, word, level, bit);
-        if (head >= map->geometry.granules) /* only a corrupted word offers a node past the end */
+        if ((uint64_t)head + (1u << (5 * tier + level)) > map->geometry.granules) /* the word is corrupt */
             break;
         old = shmq_load_acquire(&map->block[head].word, SHMQ_READ); /* pairs with F2 */
         if (shmq_block_state(old) != SHMQ_STATE_FREE)

@@ -94,6 +94,19 @@ static inline uint64_t shmq_queue_count(const struct shmq_queue_ref *ref)
     return tail - head < ref->depth ? tail - head : ref->depth;
 }
 
+/* How many messages nobody has received. */
+static inline uint64_t shmq_undelivered(const struct shmq_map *map)
+{
+    uint64_t count = 0;
+
+    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+        uint32_t state = shmq_block_state(shmq_load_acquire(&map->block[block].word, SHMQ_READ)); /* S1, C3_REQUEUE */
+
+        count += state == SHMQ_STATE_QUEUED || state == SHMQ_STATE_REQUEUE;
+    }
+    return count;
+}
+
 /* An open queue, for people. */
 struct shmq_queue_info {
     char name[SHMQ_NAME_WORDS * 8];

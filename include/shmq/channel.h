@@ -41,14 +41,19 @@ struct shmq_message {
  * no block is that large. Lock-free. */
 static inline int shmq_loan(struct shmq_actor *actor, uint64_t bytes, struct shmq_hold *loan)
 {
-    int result;
+    uint32_t order = shmq_order_for(actor->map, bytes);
 
-    if (bytes > actor->map->geometry.data_size)
-        return SHMQ_INVALID;
-    result = shmq_block_alloc(actor, shmq_order_for(actor->map, bytes), &loan->block);
-    if (result == SHMQ_OK)
+    for (uint32_t tries = 0; tries <= 2 * SHMQ_CACHE_SLOTS; tries++) {
+        int result = shmq_block_alloc(actor, order, &loan->block);
+
+        if (result != SHMQ_OK)
+            return result;
         loan->word = shmq_load_acquire(&actor->map->block[loan->block].word, SHMQ_READ); /* my own */
-    return result;
+        if (shmq_block_word(shmq_block_gen(loan->word), order, SHMQ_STATE_OWNED, 0, actor->slot) == loan->word)
+            return SHMQ_OK;
+        actor->corrupt++; /* somebody wrote over its word: it is never used again */
+    }
+    return SHMQ_NO_BLOCKS;
 }
 
 /* Does the block still belong to this handle? STALE: it was sent, released or overwritten. */
@@ -150,11 +155,11 @@ static inline int shmq_send(struct shmq_actor *actor, const struct shmq_queue_re
  * Results as for shmq_send; the message stays held on all but OK. */
 static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message)
 {
-    uint32_t from = message->qid + 1;
+    uint32_t from = shmq_block_queue(message->hold.word); /* 0 after an edit: it is acknowledged */
 
     if (shmq_hold_check(actor, &message->hold) != SHMQ_OK)
         return SHMQ_STALE;
-    if (message->qid == ref->qid && message->epoch != ref->epoch) {
+    if (from == ref->qid + 1 && message->epoch != ref->epoch) {
         if ((int32_t)(message->epoch - ref->epoch) > 0) /* the target is an earlier incarnation: gone for certain */
             return SHMQ_CLOSED;
         from = 0; /* its own queue was deleted and the record is the target's now: nobody to give it back to */
@@ -208,7 +213,7 @@ static inline int shmq_receive_queued(struct shmq_actor *actor, const struct shm
         if (shmq_load_seq_cst(&ref->queue->flags, SHMQ_R4) & SHMQ_QUEUE_SPACE) /* races a sender's W1 */
             shmq_wake(actor->map, shmq_senders(ref->queue), 1);
         result = shmq_message_read(actor, ref, taken.block, taken.word, message);
-        message->position = taken.position - ref->base;
+        message->position = shmq_hint_position(taken.position - ref->base);
         message->redelivered = false;
         if (result == SHMQ_OK)
             break;

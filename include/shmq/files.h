@@ -126,9 +126,9 @@ static inline int shmq_directory_locate(struct shmq_directory *directory, const 
     int length;
 
     directory->fd = -1;
-    directory->per_user = !path;
     if (!path)
         path = shmq_os_environment("SHMQ_DIR");
+    directory->per_user = !path; /* one that somebody named is theirs to remove */
     if (path)
         length = snprintf(directory->path, sizeof directory->path, "%s", path);
     else

@@ -210,8 +210,15 @@ static inline int shmq_names_build(struct shmq_actor *actor, const struct shmq_q
     return SHMQ_NO_QUEUES;
 }
 
+static inline bool shmq_queue_spec_valid(const struct shmq_queue_spec *spec)
+{
+    size_t length = strlen(spec->name);
+
+    return spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1 && length <= SHMQ_NAME_MAX;
+}
+
 /* Open the work queue `spec->name`; make it where it is missing and `create` says so. An existing queue keeps its own
- * depth. OK, NOT_FOUND, NO_QUEUES, NO_SPACE. [U4] */
+ * depth. OK, NOT_FOUND, NO_QUEUES, NO_SPACE, INVALID. [U4] */
 static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_queue_spec *spec, bool create,
     struct shmq_queue_ref *ref)
 {
@@ -220,6 +227,8 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
     bool built = false, named = false;
     int result;
 
+    if (create && !shmq_queue_spec_valid(spec))
+        return SHMQ_INVALID;
     for (;;) {
         uint64_t dir = shmq_load_seq_cst(&map->header->dir, SHMQ_READ); /* pairs with N1, N2 */
 
@@ -246,13 +255,16 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
     return result;
 }
 
-/* Open the actor's own inbox, owned by its process: queue index = process slot. OK, IN_USE, NO_SPACE. */
+/* Open the actor's own inbox, owned by its process: queue index = process slot. OK, IN_USE, NO_SPACE, INVALID. */
 static inline int shmq_queue_open_inbox(struct shmq_actor *actor, uint32_t depth, struct shmq_queue_ref *ref)
 {
     struct shmq_queue_spec spec = { SHMQ_KIND_INBOX, SHMQ_POLICY_BLOCK, depth, "" };
     uint32_t epoch;
-    int result = shmq_queue_build_at(actor, actor->slot, &spec, &epoch);
+    int result;
 
+    if (depth < 1 || depth > SHMQ_MAX_DEPTH)
+        return SHMQ_INVALID;
+    result = shmq_queue_build_at(actor, actor->slot, &spec, &epoch);
     if (result != SHMQ_OK)
         return result;
     shmq_queue_set_open(actor->map, actor->slot, shmq_queue_flags(actor->map, actor->slot));

@@ -22,6 +22,8 @@ struct shmq_candidate {
 
 struct shmq_closer {
     struct shmq_actor *as;
+    const uint32_t *kept;   /* blocks that stay with the process, ascending: views of them live on */
+    uint32_t kept_count;
     uint64_t requeued[(SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES) / 64]; /* queues with something requeued, one bit each */
     uint32_t count;
     struct shmq_candidate candidate[SHMQ_CANDIDATES]; /* in the order of their blocks */
@@ -232,11 +234,19 @@ static inline void shmq_closer_meet_requeued(struct shmq_closer *closer, uint32_
     shmq_requeue_drop_stale(closer->as, block, word);
 }
 
+static inline bool shmq_closer_keeps(const struct shmq_closer *closer, uint32_t block)
+{
+    for (uint32_t i = 0; i < closer->kept_count; i++)
+        if (closer->kept[i] == block)
+            return true;
+    return false;
+}
+
 static inline void shmq_closer_meet(struct shmq_closer *closer, uint32_t block, uint64_t word)
 {
     uint32_t state = shmq_block_state(word);
     uint32_t qid = shmq_block_queue(word) - 1;
-    bool mine = shmq_block_owner(word) == closer->as->slot;
+    bool mine = shmq_block_owner(word) == closer->as->slot && !shmq_closer_keeps(closer, block);
 
     if (state == SHMQ_STATE_REQUEUE) {
         shmq_closer_meet_requeued(closer, block, word);
@@ -303,6 +313,30 @@ static inline void shmq_closer_give_up_queues(struct shmq_actor *as, uint32_t ep
     }
 }
 
+static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
+{
+    memset(&closer->requeued, 0, sizeof closer->requeued);
+    closer->count = 0;
+    memset(&closer->as->cache, 0, sizeof closer->as->cache); /* the scan frees what it held */
+    shmq_closer_shut_queues(closer->as);
+    shmq_closer_drain_queues(closer->as);
+    shmq_closer_scan(closer);
+    shmq_closer_announce(closer);
+    shmq_closer_give_up_queues(closer->as, epoch);
+}
+
+/* Give everything up but the `count` blocks in `kept`, and stay attached for their sake: a region is closed while
+ * views live. By the process itself; nothing of it is inside an operation. shmq_close does the rest later. */
+static inline void shmq_close_except(struct shmq_actor *self, const uint32_t *kept, uint32_t count)
+{
+    struct shmq_closer closer;
+
+    closer.as = self;
+    closer.kept = kept;
+    closer.kept_count = count;
+    shmq_closer_run(&closer, self->epoch);
+}
+
 /* Do for process slot as->slot what a polite close does. The caller holds its byte lock; the slot may be FREE, LIVE
  * or DEAD and is FREE afterwards, with the next epoch. The actor's cache is empty afterwards. */
 static inline void shmq_close(struct shmq_actor *as)
@@ -314,16 +348,11 @@ static inline void shmq_close(struct shmq_actor *as)
 
     if (shmq_process_state(word) == SHMQ_PROCESS_FREE)
         return;
-    memset(&closer.requeued, 0, sizeof closer.requeued);
     closer.as = as;
-    closer.count = 0;
-    memset(&as->cache, 0, sizeof as->cache); /* the scan frees what it held */
+    closer.kept = NULL;
+    closer.kept_count = 0;
     shmq_cas_acq_rel(state, word, shmq_process_word(epoch, SHMQ_PROCESS_DEAD), SHMQ_C1);
-    shmq_closer_shut_queues(as);
-    shmq_closer_drain_queues(as);
-    shmq_closer_scan(&closer);
-    shmq_closer_announce(&closer);
-    shmq_closer_give_up_queues(as, epoch);
+    shmq_closer_run(&closer, epoch);
     shmq_store_release(state, shmq_process_word(epoch + 1, SHMQ_PROCESS_FREE), SHMQ_C5);
 }
 

@@ -3,6 +3,7 @@
 
 import multiprocessing
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -90,8 +91,17 @@ def on_its_own_core(process: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
+def end_with_the_parent() -> None:
+    """Wait until the parent is dead, then end this process, which may wait for somebody who died first."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def live(process: int, orders: Connection, wires: dict[str, Any], pieces: Sequence[Piece], progress: Any) -> None:
     """The life of one process: do what the parent orders until it orders None."""
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     try:
         with ExitStack() as stack:
             ways: dict[str, Way] = {}

@@ -192,6 +192,7 @@ class ByQueue:
 
     def close(self) -> None:
         for queue in (self._files, self._there, self._back):
+            queue.cancel_join_thread()  # nothing is left to send but where the demonstration was stopped
             queue.close()
 
     def send(self, number: int, piece: Piece, reader: Reader) -> None:

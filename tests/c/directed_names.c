@@ -266,3 +266,21 @@ void sim_test_sharing_is_decided_once(void)
 
     sim_stop_everywhere(&stop);
 }
+
+/* A close gives back its own claims and nobody else's. */
+static void stage_claimed(void)
+{
+    stage_beta();
+    SIM_AS(other, sim_do_claim(other, SIM_BETA, false));
+}
+
+static void leave(struct sim_process *self) { sim_process_leave(self); }
+
+void sim_test_close_leaves_claims_of_others(void)
+{
+    static const struct sim_stop left = { stage_claimed, leave, NULL, check_claim_kept, false, false };
+    static const struct sim_stop died = { stage_claimed, open_beta, NULL, check_claim_kept, true, true };
+
+    sim_stop_everywhere(&left);
+    sim_stop_everywhere(&died);
+}

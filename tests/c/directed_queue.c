@@ -284,6 +284,44 @@ void sim_test_poster_dies_after_close(void)
     sim_stop_everywhere(&stop);
 }
 
+/* The sender posts only after the queue was closed and drained, and dies before it looks (S3). The recoverer has known
+ * the queue while it was open. */
+static void post_to_old_body(void *argument) { sim_post(argument, &old_ref); }
+
+static void stage_late_poster(void)
+{
+    sim_stage(16);
+    sim_player(SIM_VICTIM, 2);
+    peer = sim_player(1, 2);
+    other = sim_player(2, 2);
+    old_ref = other->named[SIM_ALPHA].ref;
+}
+
+static void look_then_recover(struct sim_process *self)
+{
+    sim_fetch(self, &old_ref);
+    sim_recover(peer->actor.slot);
+}
+
+static void post_late_and_die(void)
+{
+    int poster = sim_spawn(post_to_old_body, peer);
+
+    SIM_CHECK(&sim_processes[poster] == peer, "the poster is the second fibre");
+    sim_run_to(poster, SHMQ_S2);
+    SIM_AS(other, sim_do_delete(other, SIM_ALPHA));
+    sim_run(poster, 1);
+    sim_kill(poster);
+    sim_slay(peer);
+}
+
+void sim_test_late_poster_dies(void)
+{
+    static const struct sim_stop stop = { stage_late_poster, look_then_recover, post_late_and_die, NULL, false, false };
+
+    sim_stop_everywhere(&stop);
+}
+
 /* ---- D11: a post against a close, each stopped everywhere ---- */
 
 static void close_behind(void)

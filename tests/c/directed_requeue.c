@@ -366,3 +366,37 @@ void sim_test_search_goes_round(void)
 
     sim_stop_everywhere(&stop);
 }
+
+/* ---- H5: two who free the same outdated message ---- */
+
+/* Of alpha one message is requeued; another process is dead, so that its close meets it. */
+static void stage_deleted_with_requeued(void)
+{
+    stage_requeued();
+    worker = sim_player(3, 4);
+    sim_slay(worker);
+}
+
+static void delete_alpha_self(struct sim_process *self)
+{
+    if (sim_do_open(self, SIM_ALPHA, 1, false) == SHMQ_OK)
+        sim_do_delete(self, SIM_ALPHA);
+}
+
+/* The close frees it, and somebody has the block at once. */
+static void close_and_loan(void)
+{
+    sim_recover_all();
+    sim_impersonate(maker->fibre);
+    while (maker->loan_count < SIM_LOANS && sim_do_loan(maker, 0) == SHMQ_OK)
+        continue;
+}
+
+void sim_test_two_free_one_requeued(void)
+{
+    static const struct sim_stop stop = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, false, false };
+    static const struct sim_stop dies = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, true, false };
+
+    sim_stop_everywhere(&stop);
+    sim_stop_everywhere(&dies);
+}

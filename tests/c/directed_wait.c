@@ -274,3 +274,58 @@ void sim_test_redelivery_wakes_sleepers(void)
         sim_wind_up();
     }
 }
+
+/* ---- whoever has something to tell is stopped at every step, and sleepers fall asleep meanwhile ---- */
+
+/* Fibre 2 acts; a sleeper runs whenever it can, at each of the actor's stops. */
+static void actor_against_sleeper(sim_body *actor, sim_body *sleeper, void (*prepare)(void))
+{
+    bool ended = false;
+
+    for (uint64_t accesses = 0; !ended; accesses++)
+        for (uint64_t fallen = 0; fallen < 24; fallen++) {
+            sim_stopped(accesses, fallen);
+            stage_sleepers(2);
+            if (prepare)
+                prepare();
+            sim_spawn(sleeper, &sim_processes[0]);
+            sim_spawn(sleeper, &sim_processes[1]);
+            sim_spawn(actor, sender);
+            sim_run(0, ENDLESS);
+            sim_run(1, fallen);
+            ended = sim_run(SLEEPERS, accesses) == SIM_FINISHED;
+            run_awake();
+            sim_run(SLEEPERS, ENDLESS);
+            run_awake();
+            check_none_asleep();
+            sim_wind_up();
+        }
+}
+
+static void shut_body(void *argument) { sim_do_shut(argument, SIM_ALPHA); }
+static void delete_body(void *argument) { sim_do_delete(argument, SIM_ALPHA); }
+
+static void send_two_body(void *argument)
+{
+    SIM_CHECK(sim_post(argument, &alpha) == SHMQ_OK && sim_post(argument, &alpha) == SHMQ_OK, "no room to send");
+}
+
+static void fill(void)
+{
+    post();
+    post();
+}
+
+static void take_two_body(void *argument)
+{
+    SIM_CHECK(sim_fetch(argument, &alpha) == SHMQ_OK && sim_fetch(argument, &alpha) == SHMQ_OK, "nothing to receive");
+}
+
+void sim_test_ends_stop_beside_sleepers(void)
+{
+    actor_against_sleeper(shut_body, wait_for_end, NULL);
+    actor_against_sleeper(delete_body, wait_for_end, NULL);
+}
+
+void sim_test_sends_stop_beside_sleepers(void) { actor_against_sleeper(send_two_body, wait_for_one, NULL); }
+void sim_test_takes_stop_beside_sleepers(void) { actor_against_sleeper(take_two_body, wait_for_space, fill); }

@@ -35,7 +35,7 @@ struct world_plan {
     enum world_action action;
     const char *call;
     int at;
-    int refusal;            /* an errno */
+    int refusal;            /* an errno, for the call to give; 0: it takes place */
     void (*run)(void);
     int seen;
     bool reached;
@@ -59,17 +59,18 @@ static inline void world_run_at(const char *call, int at, void (*run)(void))
 
 static int world_point(const char *call)
 {
+    int refusal;
+
     if (world_plan.action == WORLD_NOTHING || (world_plan.call && strcmp(world_plan.call, call))
         || (world_plan.action == WORLD_REFUSE && !strcmp(call, "write")) || ++world_plan.seen != world_plan.at)
         return 0;
     world_plan.reached = true;
-    if (world_plan.action == WORLD_REFUSE)
-        return world_plan.refusal;
+    refusal = world_plan.refusal;
     if (world_plan.action == WORLD_RUN)
-        world_plan.run();
-    else
+        world_plan.run(); /* may make another plan */
+    else if (world_plan.action != WORLD_REFUSE)
         (void)raise(world_plan.action == WORLD_KILL ? SIGKILL : SIGSTOP);
-    return 0;
+    return refusal;
 }
 
 #ifdef SHMQ_SIMULATOR

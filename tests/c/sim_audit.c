@@ -187,6 +187,8 @@ static void audit_queue(uint32_t qid)
         SIM_CHECK(!(bits & ~(uint32_t)(SHMQ_QUEUE_SLEEP | SHMQ_QUEUE_SPACE)), "audit: unused queue %u has the flags %llx", qid, (unsigned long long)queue->flags);
         return;
     }
+    SIM_CHECK(bits & (SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING), "audit: queue %u was built and never opened (flags %llx)", qid,
+        (unsigned long long)queue->flags);
     if (owner != SHMQ_NO_OWNER)
         SIM_CHECK(shmq_process_state(sim_map.process[owner].state) == SHMQ_PROCESS_LIVE, "audit: queue %u belongs to process %u, which is gone",
             qid, owner);

@@ -109,20 +109,13 @@ void sim_stopped(uint64_t first, uint64_t second)
     stops++;
 }
 
-static void stop_at(uint64_t accesses)
+/* What happens behind the victim's back, and after. */
+static void conclude(void)
 {
-    struct sim_process *self = &sim_processes[SIM_VICTIM];
-
-    sim_stopped(accesses, 0);
-    if (current->set_up)
-        current->set_up();
-    sim_impersonate(SIM_ROOT);
-    SIM_CHECK(sim_spawn(body, self) == SIM_VICTIM, "the victim is the first fibre");
-    sim_run(SIM_VICTIM, accesses);
     sim_victim_ended = sim_state(SIM_VICTIM) == SIM_FINISHED;
     if (current->dies) {
         sim_kill(SIM_VICTIM);
-        sim_slay(self);
+        sim_slay(&sim_processes[SIM_VICTIM]);
     }
     if (current->recovered)
         sim_recover_all();
@@ -136,10 +129,42 @@ static void stop_at(uint64_t accesses)
     sim_wind_up();
 }
 
+static void begin(uint64_t accesses, uint64_t writes)
+{
+    sim_stopped(accesses, writes);
+    if (current->set_up)
+        current->set_up();
+    sim_impersonate(SIM_ROOT);
+    SIM_CHECK(sim_spawn(body, &sim_processes[SIM_VICTIM]) == SIM_VICTIM, "the victim is the first fibre");
+}
+
+/* Stopped before each access; dead, it is killed there. */
+static void stop_at_accesses(void)
+{
+    sim_victim_ended = false;
+    for (uint64_t accesses = 0; !sim_victim_ended; accesses++) {
+        begin(accesses, 0);
+        sim_run(SIM_VICTIM, accesses);
+        conclude();
+    }
+}
+
+/* Killed after each write: the same places, but for mutants that swap two writes. */
+static void die_after_writes(void)
+{
+    sim_victim_ended = false;
+    for (uint64_t writes = 1; !sim_victim_ended; writes++) {
+        begin(0, writes);
+        sim_crash_after(SIM_VICTIM, writes);
+        sim_run(SIM_VICTIM, ENDLESS);
+        conclude();
+    }
+}
+
 void sim_stop_everywhere(const struct sim_stop *stop)
 {
     current = stop;
-    sim_victim_ended = false;
-    for (uint64_t accesses = 0; !sim_victim_ended; accesses++)
-        stop_at(accesses);
+    stop_at_accesses();
+    if (stop->dies)
+        die_after_writes();
 }

@@ -14,6 +14,7 @@ void sim_test_bounded_walks(void);
 void sim_test_close_with_held(void);
 void sim_test_recoverer_of_poster(void);
 void sim_test_poster_dies_after_close(void);
+void sim_test_late_poster_dies(void);
 void sim_test_post_against_close(void);
 void sim_test_post_against_recovery(void);
 void sim_test_shut_during_send(void);
@@ -30,6 +31,7 @@ void sim_test_receiver_scans_during_recovery(void);
 void sim_test_delete_during_recovery(void);
 void sim_test_stale_receiver_of_requeued(void);
 void sim_test_search_goes_round(void);
+void sim_test_two_free_one_requeued(void);
 
 /* directed_names.c */
 void sim_test_two_makers(void);
@@ -39,6 +41,7 @@ void sim_test_deleter_dies(void);
 void sim_test_claimant_dies(void);
 void sim_test_claimant_of_former_queue(void);
 void sim_test_sharing_is_decided_once(void);
+void sim_test_close_leaves_claims_of_others(void);
 
 /* directed_wait.c */
 void sim_test_two_sleepers_two_posts(void);
@@ -48,6 +51,13 @@ void sim_test_leaver_beside_a_sleeper(void);
 void sim_test_senders_wait_for_space(void);
 void sim_test_end_wakes_sleepers(void);
 void sim_test_redelivery_wakes_sleepers(void);
+void sim_test_ends_stop_beside_sleepers(void);
+void sim_test_sends_stop_beside_sleepers(void);
+void sim_test_takes_stop_beside_sleepers(void);
+
+/* directed_stale.c */
+void sim_test_stale_slot_holds_nobody_up(void);
+void sim_test_stale_slot_is_cleared_once(void);
 
 /* directed_blocks.c */
 void sim_test_allocator_dies(void);

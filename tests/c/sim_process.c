@@ -300,7 +300,7 @@ int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool
     int result = shmq_queue_open(&process->actor, &spec, create, &ref);
 
     sim_operation_end();
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_NOT_FOUND || result == SHMQ_NO_QUEUES, "opening %s returned %d", names[name], result);
+    SIM_CHECK(result == SHMQ_OK || result == (create ? SHMQ_NO_QUEUES : SHMQ_NOT_FOUND), "opening %s returned %d", names[name], result);
     if (result != SHMQ_OK)
         return result;
     if (!opened->open || opened->ref.qid != ref.qid || opened->ref.epoch != ref.epoch)

@@ -11,10 +11,15 @@ void sim_recover_all(void)
 
 void sim_drain_named(uint32_t name)
 {
+    const struct shmq_queue *queue;
+
     if (sim_do_open(&sim_root, name, 1, false) != SHMQ_OK)
         return;
     while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
         sim_do_release(&sim_root, sim_root.held_count - 1);
+    queue = sim_root.named[name].ref.queue;
+    SIM_CHECK(queue->requeued == queue->requeued_done, "queue %u was searched and still says that something is requeued",
+        sim_root.named[name].ref.qid);
 }
 
 static void empty_hands(struct sim_process *process)

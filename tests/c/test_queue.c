@@ -327,7 +327,6 @@ static void a_slot_that_names_no_block_of_the_region_is_cleared_and_counted(void
 {
     make(10);
     send_run(0, 3);
-    shmq_release(&me, &(struct shmq_hold){ half_take(queue.base + 1), 0 });
     queue.slots[(queue.base + 1) % 64] |= 0xfffffff;
     arena_receive(&me, &queue, 0);
     arena_receive(&me, &queue, 2);

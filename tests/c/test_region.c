@@ -373,52 +373,83 @@ static void m9_a_half_removed_region_is_removed_by_who_meets_it(void)
     CHECK_EQUAL(step, 8);
 }
 
-/* [H1] The last process closes between an attacher's look at the locks and its own lock. */
-static struct world_holder h1_holder;
-static bool h1_attached_late;
+/* A process that will close the region, when told, and stop between its look at the locks and its CAS of life. */
+static struct world_holder ender;
 
-static void h1_let_the_ender_end(void)
-{
-    CHECK_EQUAL(kill(h1_holder.pid, SIGCONT), 0);
-    CHECK_EQUAL(world_reap(h1_holder.pid), 0);
-    h1_attached_late = true;
-}
+static void stop_at_next_close(void) { world_at(WORLD_STOP, "close", 1); }
 
-/* The attacher is about to lock: the other closes, finds all bytes free, and stops before its CAS. */
-static void h1_let_the_last_close(void)
-{
-    CHECK_EQUAL(write(h1_holder.tell, "c", 1), 1);
-    CHECK(world_stopped(h1_holder.pid));
-#ifdef SHMQ_SIMULATOR
-    world_run_at("life_attach", 1, h1_let_the_ender_end); /* before the attacher's CAS, with its lock held */
-#else
-    world_run_at("read_text", 1, h1_let_the_ender_end); /* after it: the ender's CAS must fail */
-#endif
-}
-
-static void h1_nobody_attaches_to_a_region_that_has_ended(void)
+static void hold_and_stop_when_ending(void)
 {
     struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+
+    world_run_at("locked", 1, stop_at_next_close); /* the descriptor that it looked through */
+    world_hold(&ender, &options);
+    world_at(WORLD_NOTHING, NULL, 0);
+}
+
+static void let_the_ender_look(void)
+{
+    CHECK_EQUAL(write(ender.tell, "c", 1), 1);
+    CHECK(world_stopped(ender.pid));
+}
+
+static void let_the_ender_end(void)
+{
+    CHECK_EQUAL(kill(ender.pid, SIGCONT), 0);
+    CHECK_EQUAL(world_reap(ender.pid), 0);
+    close(ender.tell);
+    close(ender.hear);
+}
+
+static uint64_t ended_id;
+
+static void let_the_ender_end_before_the_attach(void)
+{
+    let_the_ender_end();
+    ended_id = 1;
+}
+
+static void let_the_ender_look_and_end(void)
+{
+    let_the_ender_look();
+    world_run_at("life_attach", 1, let_the_ender_end_before_the_attach);
+}
+
+/* [H1] The last process closes and ends the region between an attacher's look at the locks, which passes, and its
+ * CAS of life, with its byte held: the attacher starts over. */
+static void h1_who_locked_a_byte_of_an_ended_region_starts_over(void)
+{
+#ifdef SHMQ_SIMULATOR
     struct shmq_region region;
 
-#ifdef SHMQ_SIMULATOR
-    world_at(WORLD_STOP, "life_end", 1);
-#else
-    world_at(WORLD_STOP, "locked", 1);
-#endif
-    world_hold(&h1_holder, &options);
-    h1_attached_late = false;
-    world_run_at("lock", 1, h1_let_the_last_close);
+    hold_and_stop_when_ending();
+    ended_id = 0;
+    world_run_at("lock", 1, let_the_ender_look_and_end);
     world_open(&region, "alpha");
-    CHECK(h1_attached_late);
+    CHECK_EQUAL(ended_id, 1);
+    world_verify(&region);
+    CHECK_EQUAL(region.self.slot, 0);
+    CHECK(world_exists(world_path("alpha/admin")));
+    shmq_region_close(&region);
+#else
+    (void)let_the_ender_look_and_end; /* this build has no point at the CAS of life */
+#endif
+}
+
+/* [H1] The same, but the attacher is faster than the ender's CAS, which fails. */
+static void h1_who_attached_after_the_enders_look_is_not_ended(void)
+{
+    struct shmq_region region;
+
+    hold_and_stop_when_ending();
+    world_run_at("lock", 1, let_the_ender_look);
+    world_open(&region, "alpha");
+    CHECK_EQUAL(region.self.slot, 0);
+    let_the_ender_end();
     world_verify(&region);
     CHECK(world_exists(world_path("alpha/admin")));
     shmq_region_close(&region);
-    close(h1_holder.tell);
-    close(h1_holder.hear);
 }
-
-/* ---- making ---------------------------------------------------------------------------------------------- */
 
 static void open_stop_close(void)
 {
@@ -428,6 +459,41 @@ static void open_stop_close(void)
     (void)raise(SIGSTOP);
     shmq_region_close(&region);
 }
+
+/* [H1] And that one is killed at once: the ender's CAS fails, it looks again, and nobody is left. */
+static void h1_an_ender_whose_cas_failed_looks_again(void)
+{
+    pid_t attacher;
+
+    hold_and_stop_when_ending();
+    world_at(WORLD_STOP, "lock", 1);
+    attacher = world_fork(open_stop_close);
+    world_at(WORLD_NOTHING, NULL, 0);
+    CHECK(world_stopped(attacher));
+    let_the_ender_look();
+    CHECK_EQUAL(kill(attacher, SIGCONT), 0);
+    CHECK(world_stopped(attacher)); /* attached */
+    CHECK_EQUAL(kill(attacher, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(attacher), SIGKILL);
+    let_the_ender_end();
+    CHECK(!world_exists(world_path("alpha")));
+}
+
+static void let_the_last_close(void) { world_holder_end(&ender, false); }
+
+/* The last process closes while an attacher holds a byte, so it leaves the end to the attacher, which then fails. */
+static void who_fails_to_attach_ends_the_region_in_the_last_ones_place(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+
+    world_hold(&ender, &options);
+    world_run_at("mmap", 3, let_the_last_close); /* after data and admin: the page that is to hold the lock */
+    world_plan.refusal = ENOMEM;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_SYSTEM).os_errno, ENOMEM);
+    CHECK(!world_exists(world_path("alpha")));
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------- */
 
 /* A child that opens "alpha" and stops at a point; it goes on to close it. */
 static pid_t stopped_opener(const char *call, int at)
@@ -837,6 +903,34 @@ static void d7_two_threads_recover_each_dead_process_once(void)
     shmq_region_close(&region);
 }
 
+static struct shmq_region *faster;
+
+static void let_the_faster_recover(void)
+{
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_region_recover(faster, &error), 1);
+}
+
+static void a_dead_process_that_another_recovered_meanwhile_is_not_counted_again(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct world_holder dead;
+    struct shmq_region region, other;
+    struct shmq_error error;
+
+    world_open_with(&region, &options);
+    world_open_with(&other, &options);
+    world_hold(&dead, &options);
+    world_holder_end(&dead, true);
+    faster = &other;
+    world_run_at("lock", 2, let_the_faster_recover); /* the slot of `other`, then the dead one's */
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 0);
+    CHECK_EQUAL(region.map.process[2].state, shmq_process_word(1, SHMQ_PROCESS_FREE));
+    shmq_region_close(&other);
+    shmq_region_close(&region);
+}
+
 static struct shmq_region shared_region;
 
 /* As a process that took slot 0 would, half-way through closing the dead one and with its byte held. */
@@ -958,7 +1052,10 @@ int main(int argc, char **argv)
         CHECK_TEST(listing_ends_what_killed_processes_left_and_tells_of_the_rest),
         CHECK_TEST(m10_a_region_whose_processes_were_all_killed_is_made_anew),
         CHECK_TEST(m9_a_half_removed_region_is_removed_by_who_meets_it),
-        CHECK_TEST(h1_nobody_attaches_to_a_region_that_has_ended),
+        CHECK_TEST(h1_who_locked_a_byte_of_an_ended_region_starts_over),
+        CHECK_TEST(h1_who_attached_after_the_enders_look_is_not_ended),
+        CHECK_TEST(h1_an_ender_whose_cas_failed_looks_again),
+        CHECK_TEST(who_fails_to_attach_ends_the_region_in_the_last_ones_place),
         CHECK_TEST(h2_a_maker_whose_lock_file_was_removed_starts_over),
         CHECK_TEST(h2_a_maker_that_finds_its_byte_taken_starts_over),
         CHECK_TEST(h2_a_remover_keeps_the_byte_until_its_last_unlink),
@@ -975,6 +1072,7 @@ int main(int argc, char **argv)
         CHECK_TEST(the_slot_of_a_dead_process_is_adopted),
         CHECK_TEST(recover_closes_the_dead_and_nobody_else),
         CHECK_TEST(d7_two_threads_recover_each_dead_process_once),
+        CHECK_TEST(a_dead_process_that_another_recovered_meanwhile_is_not_counted_again),
         CHECK_TEST(recovery_goes_on_where_a_killed_recoverer_stopped),
         CHECK_TEST(u12_a_sweep_far_ahead_counts_as_due),
         CHECK_TEST(unlinking_disturbs_nobody_attached),

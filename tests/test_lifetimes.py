@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: MIT
+"""Lifetimes: views outlive handles, handles outlive nothing, and an interpreter that exits leaves nothing behind."""
+
+import gc
+import threading
+import warnings
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import Thread, drain, held, small, until
+
+import shmq
+from shmq import Region
+
+# ---- views after close -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["array", "slice", "memoryview", "slice of the memoryview"])
+def test_a_view_of_a_message_is_readable_after_everything_else_is_closed(kind: str) -> None:
+    region = small()
+    tx, rx = region.sender("q"), region.receiver("q")
+    tx.send(np.arange(1000, dtype="u1"))
+    message = rx.receive(0)
+    views = {
+        "array": lambda: message.array,
+        "slice": lambda: message.array[10:20],
+        "memoryview": lambda: message.memoryview,
+        "slice of the memoryview": lambda: message.memoryview[10:20],
+    }
+    view = views[kind]()
+    before = bytes(view)
+    message.release()
+    region.close()
+    del message, rx, tx, region
+    gc.collect()
+    assert bytes(view) == before
+    assert [info.attached for info in shmq.list_regions()] == [1]  # the view keeps the process slot …
+    del view, views
+    assert shmq.list_regions() == []  # … and gives it back
+
+
+def test_a_block_that_a_view_pins_is_not_lent_again_while_others_go_on() -> None:
+    with small() as other:
+        region = Region.attach("r")
+        tx, rx = other.sender("q"), region.receiver("q")
+        tx.send(b"pinned" * 100)
+        view = rx.receive(0).memoryview
+        region.close()
+        rx = other.receiver("q") if not other.stats()["queues"]["q"]["claimed"] else None
+        for number in range(200):
+            with tx.loan(3000) as loan:
+                loan[:] = bytes([number]) * 3000
+                loan.discard()
+        assert bytes(view) == b"pinned" * 100
+        assert [info.held for info in other.processes()] == [0, 1]
+        view.release()
+        assert len(other.processes()) == 1
+
+
+def test_closing_gives_up_what_nobody_views() -> None:
+    with small() as other:
+        region = Region.attach("r")
+        tx, rx = region.sender("q"), region.receiver("q")
+        for number in range(3):
+            tx.send(bytes([number]))
+        first, second = rx.receive(0), rx.receive(0)
+        loan = tx.loan(5)
+        assert first.array is not None
+        region.close()
+        assert len(other.processes()) == 1
+        rx = other.receiver("q")
+        found = []
+        while True:
+            try:
+                with rx.receive(0) as message:
+                    found.append((message[0], message.redelivered, message.deliveries))
+            except shmq.Empty:
+                break
+        assert sorted(found) == [(0, True, 2), (1, True, 2), (2, False, 1)]
+        for handle in (first, second):
+            handle.release()
+        loan.discard()
+        assert held(other) == (0, 0)
+
+
+def test_a_view_keeps_one_message_and_closing_gives_up_the_others() -> None:
+    with small() as other:
+        region = Region.attach("r")
+        tx, rx = region.sender("q"), region.receiver("q")
+        for number in range(2):
+            tx.send(bytes([number]))
+        messages = [rx.receive(0) for _ in range(2)]
+        view = messages[0].array
+        region.close()
+        with other.receiver("q").receive(0) as message:
+            assert message[0] == 1
+            assert message.redelivered
+        assert view[0] == 0
+        del view, messages
+
+
+def test_a_writable_view_of_a_loan_can_be_written_after_close_and_reaches_nobody() -> None:
+    with small() as other:
+        region = Region.attach("r")
+        loan = region.sender("q").loan(100)
+        array = loan.array
+        region.close()
+        array[:] = 7
+        with pytest.raises(ValueError, match="closed"):
+            loan.send()
+        del array, loan
+        assert len(other.processes()) == 1
+        assert other.stats()["queued"] == 0
+
+
+def test_views_die_in_any_order_and_in_any_thread() -> None:
+    region = small()
+    tx, rx = region.sender("q"), region.receiver("q")
+    for _ in range(30):
+        tx.send(bytes(100))
+    views = [rx.receive(0).memoryview for _ in range(30)]
+    region.close()
+
+    def drop(some: list[Any]) -> None:
+        some.clear()
+
+    parts = [views[0::3], views[1::3], views[2::3]]
+    del views
+    for thread in [Thread(drop, part) for part in parts]:
+        thread.result()
+    assert shmq.list_regions() == []
+
+
+def test_handles_keep_their_region_open() -> None:
+    tx = small().sender("q")
+    tx.send(b"x")
+    assert drain(tx.region.receiver("q")) == [b"x"]
+    message_holder = [tx.region]
+    del tx
+    gc.collect()
+    assert len(shmq.list_regions()) == 1
+    message_holder.clear()
+    assert shmq.list_regions() == []
+
+
+def test_a_message_keeps_its_region_open() -> None:
+    region = small()
+    region.sender("q").send(b"alive")
+    message = region.receiver("q").receive(0)
+    del region
+    gc.collect()
+    assert bytes(message) == b"alive"
+    del message
+    assert shmq.list_regions() == []
+
+
+def test_regions_can_be_referred_to_weakly() -> None:
+    region = small()
+    reference = weakref.ref(region)
+    assert reference() is region
+    del region
+    assert reference() is None
+
+
+# ---- threads -----------------------------------------------------------------------------------------------
+
+
+def waits(region: Region) -> dict[str, Callable[[], Any]]:
+    """Each way to wait without end in this region."""
+    tx, rx, full = region.sender("empty"), region.receiver("empty"), region.sender("full", depth=1)
+    full.send(b"x")
+    loan = full.loan(4)
+    return {
+        "receive": rx.receive,
+        "iterate": lambda: next(rx),
+        "send": lambda: full.send(b"y"),
+        "send a loan": loan.send,
+        "send elsewhere": lambda: tx.region.sender("full").send(b"z"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["receive", "iterate", "send", "send a loan"])
+def test_closing_the_region_ends_a_wait_in_another_thread(kind: str) -> None:
+    region = small(persist=True)
+    waiting = Thread(waits(region)[kind])
+    until(waiting.is_asleep)
+    region.close()
+    with pytest.raises(ValueError, match="closed"):
+        waiting.result()
+    assert [info.attached for info in shmq.list_regions()] == [0]
+    shmq.unlink("r")
+
+
+@pytest.mark.parametrize("kind", ["receive", "send"])
+def test_closing_the_handle_ends_a_wait_in_another_thread(kind: str) -> None:
+    with small() as region:
+        handle = region.receiver("q", depth=1) if kind == "receive" else region.sender("q", depth=1)
+        if kind == "send":
+            handle.send(b"x")
+        waiting = Thread(handle.receive) if kind == "receive" else Thread(handle.send, b"y")
+        until(waiting.is_asleep)
+        handle.close()
+        with pytest.raises(ValueError, match="closed"):
+            waiting.result()
+        if kind == "send":
+            assert drain(region.receiver("q")) == [b"x"]
+
+
+def test_closing_the_region_ends_a_wait_for_blocks_in_another_thread() -> None:
+    with small() as other:
+        other.sender("q").send(bytes(other.size))
+        region = Region.attach("r")
+        waiting = Thread(region.sender("q").loan, 100)
+        until(waiting.is_asleep)
+        region.close()
+        with pytest.raises(ValueError, match="closed"):
+            waiting.result()
+        assert len(other.processes()) == 1
+        assert len(drain(other.receiver("q"))) == 1
+
+
+def test_closing_while_threads_send_and_receive_raises_nothing_else() -> None:
+    for _ in range(30):
+        region = small(persist=True)
+        barrier = threading.Barrier(5)
+
+        def work(end: str, region: Region = region, barrier: threading.Barrier = barrier) -> None:
+            handle: Any = region.sender("q", depth=4) if end == "send" else region.receiver("q", depth=4, shared=True)
+            barrier.wait()
+            while True:
+                if end == "send":
+                    handle.send(b"x" * 100)
+                else:
+                    handle.receive().array  # noqa: B018
+
+        threads = [Thread(work, end) for end in ("send", "receive", "send", "receive")]
+        barrier.wait()
+        region.close()
+        for thread in threads:
+            with pytest.raises(ValueError, match="closed"):
+                thread.result()
+        assert [info.attached for info in shmq.list_regions()] == [0]
+        shmq.unlink("r")
+
+
+# ---- what is left behind ------------------------------------------------------------------------------------
+
+
+def test_the_last_to_close_is_warned_of_undelivered_messages() -> None:
+    region = small()
+    tx = region.sender("q")
+    for _ in range(3):
+        tx.send(b"x")
+    with pytest.warns(ResourceWarning, match=r"3 .*messages.*") as caught:
+        region.close()
+    text = str(caught[0].message)
+    for part in ("'r'", "persist=True"):
+        assert part in text
+    assert caught[0].filename == __file__
+
+
+def test_nobody_is_warned_where_nothing_is_lost() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with small() as region:
+            tx = region.sender("q")
+            tx.send(b"x")
+            Region.attach("r").close()  # others are still attached
+            drain(region.receiver("q"))
+        with small(persist=True) as region:
+            region.sender("q").send(b"kept")
+        shmq.unlink("r")
+        with small() as region:
+            region.sender("q").send(b"x")
+            region.sender("q").shutdown(immediate=True)  # dropped on purpose
+    assert [str(warning.message) for warning in caught] == []
+
+
+EXITS = {
+    "nothing": "",
+    "message": "message = rx.receive()",
+    "loan": "loan = tx.loan(10); loan[0] = 1",
+    "views": "message = rx.receive(); views = [message.array, message.memoryview[2:]]; loan = tx.loan(9); mine = loan.array[1:]",
+    "cycle": "box = [region, rx.receive()]; box.append(box)",
+    "generator": "import itertools; loop = (message for message in rx); kept = next(loop)",
+    "closed region with a view": "view = rx.receive().array; region.close()",
+    "class attribute": "class Keeper: pass\nKeeper.everything = (region, tx, rx, rx.receive().memoryview)",
+    "module": "import sys; sys.kept = (region, rx.receive().array)",
+    "daemon thread that waits": """
+rx.receive()
+import threading, time
+thread = threading.Thread(target=rx.receive, daemon=True)
+thread.start()
+""",
+    "daemon thread that works": """
+rx.receive()
+import threading
+def work():
+    other = region.sender("other", depth=4); own = region.receiver("other")
+    while True:
+        other.send(b"x"); own.receive().array
+thread = threading.Thread(target=work, daemon=True)
+thread.start()
+""",
+    "thread that is joined": """
+rx.receive()
+import threading
+threading.Thread(target=lambda: rx.receive(20)).start()
+tx.send(b"the end")
+""",
+    "exit in a with block": "import sys\nwith region, rx.receive() as message:\n    sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("what", EXITS)
+def test_an_interpreter_that_exits_leaves_nothing_and_prints_nothing(
+    what: str, python: Callable[..., str], shmq_dir: Path
+) -> None:
+    start = "import shmq\nregion = shmq.open('r', size='1MiB'); tx = region.sender('q'); rx = region.receiver('q')\n"
+    start += "" if what == "nothing" else "tx.send(b'abcdef')\n"
+    assert python("-X", "dev", "-W", "ignore::ResourceWarning", "-c", start + EXITS[what]) == ""
+    assert not (shmq_dir / "r").exists()
+
+
+def test_an_uncaught_exception_leaves_nothing_behind(python: Callable[..., str], shmq_dir: Path) -> None:
+    code = """
+import shmq, sys
+sys.excepthook = lambda *error: None
+region = shmq.open("r", size="1MiB")
+region.sender("q").send(b"x")
+message = region.receiver("q").receive()
+view = message.array
+raise KeyError
+"""
+    python("-c", code, status=1)
+    assert not (shmq_dir / "r").exists()

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Ctrl-C interrupts every wait at once, and what waited is as it was."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+from helpers import AT_ONCE, hear, interrupt, pipe, small
+
+import shmq
+from shmq import Region
+
+
+def wait_for_interrupt(link: Connection, what: str, spin: float | None = None) -> tuple[float, Any]:
+    """Wait in `what` until Ctrl-C; when that was, and what is left as it should be."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with small() as region:
+        rx = region.receiver("empty", spin=spin)
+        full = region.sender("full", depth=1)
+        loan = full.loan(4)
+        loan[:] = b"mine"
+        calls: dict[str, Callable[[], Any]] = {
+            "receive": rx.receive,
+            "receive with a timeout": lambda: rx.receive(60),
+            "iterate": lambda: list(rx),
+            "send": lambda: full.send(b"x"),
+            "send a buffer": lambda: full.send(bytearray(b"x"), timeout=60),
+            "send a loan": loan.send,
+            "leave a loan's with": loan.__enter__().__exit__ and (lambda: loan.__exit__(None, None, None)),
+            "loan": lambda: full.loan(region.size),
+            "send without blocks": lambda: full.send(bytes(region.size)),
+            "attach": lambda: Region.attach("nothing", timeout=None),
+            "attach with a timeout": lambda: Region.attach("nothing", timeout=60),
+        }
+        link.send("about to wait")
+        try:
+            calls[what]()
+        except KeyboardInterrupt:
+            interrupted = time.monotonic()
+        else:
+            return 0.0, "not interrupted"
+        left = bytes(loan[:]), full.qsize(), rx.qsize(), [info.loans for info in region.processes() if info.loans]
+        loan.discard()
+        return interrupted, left
+
+
+WAITS = [
+    *("receive", "receive with a timeout", "iterate", "send", "send a buffer", "send a loan", "leave a loan's with"),
+    *("loan", "send without blocks", "attach", "attach with a timeout"),
+]
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_ctrl_c_ends_a_wait_at_once_and_changes_nothing(start: Callable[..., Any], what: str) -> None:
+    mine, theirs = pipe()
+    with small() as region:
+        tx = region.sender("full", depth=1)
+        tx.send(b"in the way")
+        if what in ("loan", "send without blocks"):
+            region.sender("other").send(bytes(region.size // 2))  # blocks that others hold are worth waiting for
+        child = start(wait_for_interrupt, theirs, what)
+        hear(mine)
+        sent = interrupt(child.pid)
+        interrupted, left = child.result()
+        assert left == (b"mine", 1, 0, [1])
+        assert interrupted - sent < AT_ONCE
+        assert bytes(region.receiver("full").receive(0)) == b"in the way"
+        region.sender("other").shutdown(immediate=True)
+
+
+def test_ctrl_c_ends_a_wait_that_spins_without_end(start: Callable[..., Any]) -> None:
+    mine, theirs = pipe()
+    with small():
+        child = start(spin_for_interrupt, theirs)
+        hear(mine)
+        sent = time.monotonic()
+        child.process.terminate  # noqa: B018
+        import os
+
+        os.kill(child.pid, signal.SIGINT)
+        assert child.result() - sent < AT_ONCE
+
+
+def spin_for_interrupt(link: Connection) -> float:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Region.attach("r") as region:
+        rx = region.receiver("q", spin=float("inf"))
+        try:
+            link.send("about to spin")
+            rx.receive()
+        except KeyboardInterrupt:
+            return time.monotonic()
+    raise AssertionError("not interrupted")
+
+
+def handle_signals(link: Connection) -> tuple[int, bytes]:
+    seen = []
+    signal.signal(signal.SIGUSR1, lambda number, frame: (seen.append(number), link.send("handled")))
+    with Region.attach("r") as region:
+        rx = region.receiver("q")
+        link.send("ready")
+        return len(seen) + 3, bytes(rx.receive(20))
+
+
+def test_a_handler_that_returns_runs_at_once_and_the_wait_goes_on(start: Callable[..., Any]) -> None:
+    import os
+
+    from helpers import is_asleep, until
+
+    mine, theirs = pipe()
+    with small() as region:
+        child = start(handle_signals, theirs)
+        hear(mine)
+        for _ in range(3):
+            until(lambda: is_asleep(child.pid))
+            began = time.monotonic()
+            os.kill(child.pid, signal.SIGUSR1)
+            assert hear(mine) == "handled"
+            assert time.monotonic() - began < AT_ONCE
+        region.sender("q").send(b"still here")
+        assert child.result() == (3, b"still here")
+
+
+def test_a_handler_that_raises_ends_the_wait_with_its_exception() -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(number: int, frame: Any) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with small() as region:
+            tx, rx = region.sender("q", depth=1), region.receiver("q")
+            for wait in (rx.receive, lambda: tx.send(b"second")):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                with pytest.raises(Alarm):
+                    wait()
+                if not tx.qsize():
+                    tx.send(b"first")
+            assert bytes(rx.receive(0)) == b"first"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_wait_in_a_thread_does_not_keep_the_interpreter_from_working() -> None:
+    with small() as region:
+        rx = region.receiver("q", spin=float("inf"))
+        results: list[bytes] = []
+        waiting = threading.Thread(target=lambda: results.append(bytes(rx.receive(20))), daemon=True)
+        waiting.start()
+        began = time.monotonic()
+        assert sum(range(100_000)) == 4999950000
+        assert time.monotonic() - began < AT_ONCE
+        region.sender("q").send(b"x")
+        waiting.join(20)
+        assert results == [b"x"]
+        with pytest.raises(shmq.Empty):
+            rx.receive(0)
