@@ -133,7 +133,6 @@ cdef extern from "shmq/shmq.h" nogil:
 
     void shmq_cache_flush(shmq_actor *actor)
     void shmq_cache_resize(shmq_actor *actor)
-    void shmq_buddy_merge(shmq_actor *actor)
     c_bool shmq_blocks_elsewhere(const shmq_actor *actor)
 
     void shmq_spin_init(shmq_spin *spin)

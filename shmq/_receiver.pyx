@@ -62,6 +62,34 @@ cdef class Receiver(Endpoint):
         """`receive(timeout=0)`."""
         return self.receive(0)
 
+    def receive_many(self, most, timeout=None):
+        """Receive what is there, in one call: wait for the first message, take the others without waiting.
+
+        Args:
+            most: How many messages at most.
+            timeout: Seconds to wait for the first; None waits for ever, 0 not at all.
+
+        Returns:
+            A list of 1 to `most` Messages, oldest first; each is held until it is released.
+
+        Raises:
+            As `receive`.
+        """
+        cdef Py_ssize_t left = most
+        cdef Message message
+        if left < 1:
+            raise ValueError(f"most is {most}: ask for at least 1 message")
+        found = [self.receive(timeout)]
+        while left > 1:
+            message = Message.__new__(Message)
+            if shmq_receive(self.region.actor, &self.ref, &message.message) != SHMQ_OK:
+                break
+            message.region = self.region
+            message.held = True
+            found.append(message)
+            left -= 1
+        return found
+
     cdef Message receive_slowly(self, Message message, object timeout):
         cdef uint64_t started, deadline
         cdef bint slept = False

@@ -13,8 +13,8 @@ from libc.string cimport memcpy
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
     SHMQ_FULL, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
-    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere, shmq_buddy_merge,
-    shmq_cache_flush, shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
+    shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere,
+    shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
     shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
@@ -114,12 +114,8 @@ cdef class Sender(Endpoint):
         cdef int result
         while True:
             seq = shmq_wait_announce(point)
-            shmq_cache_flush(region.actor)
             region.tick(False)
             result = shmq_loan(region.actor, nbytes, hold)
-            if result == SHMQ_NO_BLOCKS:
-                shmq_buddy_merge(region.actor)
-                result = shmq_loan(region.actor, nbytes, hold)
             if result == SHMQ_OK:
                 return 0
             if result == SHMQ_INVALID:

@@ -120,7 +120,7 @@ cdef int type_of_request(shmq_array_type *type, object shape, object dtype) exce
     memset(type, 0, sizeof(type[0]))
     describe(type, dtype)
     if not isinstance(shape, (tuple, list)):
-        shape = (PyNumber_Index(shape),)
+        shape = tuple(shape) if hasattr(shape, "__len__") else (PyNumber_Index(shape),)
     return shape_into(type, shape)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What several tests share: hearing from other processes, waiting for facts, breaking files. Nothing here sleeps for luck."""
+"""What several tests share: talking with other processes, and waiting for facts, never for a time."""
 
 import multiprocessing
 import os
@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,34 @@ BAD_LABELS = [-1, 1 << 32, 1 << 64, -(1 << 70)]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make files of another user")
 
 
-def pipe() -> tuple[Connection, Connection]:
-    """Two ends to talk through with a process that `start` starts: keep one, pass the other."""
-    return multiprocessing.get_context("spawn").Pipe()
+class Partner:
+    """A process that runs a function of a test module and talks: the function gets a connection, then the arguments."""
 
+    def __init__(self, start: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> None:
+        self._link, theirs = multiprocessing.get_context("spawn").Pipe()
+        self._child = start(function, theirs, *arguments)
+        theirs.close()  # so that its death is heard
+        self.pid: int = self._child.pid
 
-def hear(link: Connection, timeout: float = TIMEOUT) -> Any:
-    """The next word of the other process; none in time fails the test."""
-    assert link.poll(timeout), f"no word within {timeout} s"
-    return link.recv()
+    def hear(self, timeout: float = TIMEOUT) -> Any:
+        """Its next word. None in time, its death, or an exception in it fails the test."""
+        assert self._link.poll(timeout), f"no word within {timeout} s"
+        try:
+            return self._link.recv()
+        except (EOFError, ConnectionResetError):
+            raise AssertionError(f"it ended without a word, with the result {self.result()!r}") from None
+
+    def say(self, word: Any) -> None:
+        """Send it a word."""
+        self._link.send(word)
+
+    def result(self) -> Any:
+        """What the function returned; what it raised fails the test."""
+        return self._child.result(TIMEOUT)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._child.kill()
 
 
 def until(fact: Callable[[], Any], timeout: float = TIMEOUT) -> Any:

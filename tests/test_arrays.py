@@ -110,7 +110,9 @@ def test_a_shape_is_a_number_or_a_sequence_of_numbers(shape: Any) -> None:
         loan.discard()
 
 
-@pytest.mark.parametrize("dtype", [float, int, bool, complex, np.float32, np.dtype("<u2"), "d", "float16", np.uint8, "a3"])
+@pytest.mark.parametrize(
+    "dtype", [float, int, bool, complex, np.float32, np.dtype("<u2"), "d", "float16", np.uint8, "a3"]
+)
 def test_an_element_type_is_anything_that_numpy_takes(dtype: Any) -> None:
     if dtype == "a3" and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
         pytest.skip("numpy 2 does not take it")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Thread, drain, hear, held, is_asleep, pipe, small, until
+from helpers import Partner, Thread, drain, held, is_asleep, small, until
 
 import shmq
 from shmq import Region
@@ -37,10 +37,9 @@ def send_and_linger(link: Connection, count: int) -> None:
 
 
 def test_all_1000_messages_of_a_killed_sender_arrive(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
-        sender = start(send_and_linger, theirs, 1000)
-        hear(mine)
+        sender = Partner(start, send_and_linger, 1000)
+        sender.hear()
         sender.kill()
         rx = region.receiver("q")
         for number in range(1000):
@@ -69,9 +68,8 @@ def test_a_sender_killed_in_the_midst_leaves_no_torn_no_double_and_no_lost_messa
     with small() as region:
         rx = region.receiver("q", depth=16)
         for _ in range(5):
-            mine, theirs = pipe()
-            sender = start(send_without_end, theirs)
-            hear(mine)
+            sender = Partner(start, send_without_end)
+            sender.hear()
             next_number = 0
 
             def take(message: shmq.Message) -> None:
@@ -112,10 +110,10 @@ def test_what_a_killed_receiver_held_is_delivered_again_and_counted(start: Calla
         tx.send(b"held", label=5)
         tx.send(b"next")
         for deliveries in (1, 2, 3):
-            mine, theirs = pipe()
-            holder = start(hold_one, theirs, shared)
-            assert hear(mine) == (b"held", deliveries, deliveries > 1)
+            holder = Partner(start, hold_one, shared)
+            assert holder.hear() == (b"held", deliveries, deliveries > 1)
             holder.kill()
+        assert region.recover() == 1
         rx = region.receiver("q", shared=shared)
         with rx.receive(20) as message:
             assert (bytes(message), message.label, message.seq) == (b"held", 5, 0)
@@ -126,11 +124,10 @@ def test_what_a_killed_receiver_held_is_delivered_again_and_counted(start: Calla
 
 
 def test_a_waiting_competitor_gets_what_a_killed_receiver_held_without_being_told(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
         region.sender("q").send(b"held")
-        holder = start(hold_one, theirs, True)
-        hear(mine)
+        holder = Partner(start, hold_one, True)
+        holder.hear()
         rx = region.receiver("q", shared=True)
         waiting = Thread(lambda: (message := rx.receive(), bytes(message), message.deliveries)[1:])
         until(waiting.is_asleep)
@@ -141,11 +138,10 @@ def test_a_waiting_competitor_gets_what_a_killed_receiver_held_without_being_tol
 
 
 def test_a_claim_of_a_killed_receiver_is_free_at_once(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
         region.sender("q").send(b"x")
-        holder = start(hold_one, theirs, False)
-        hear(mine)
+        holder = Partner(start, hold_one, False)
+        holder.hear()
         with pytest.raises(shmq.QueueInUseError, match=str(holder.pid)):
             region.receiver("q")
         holder.kill()
@@ -153,27 +149,24 @@ def test_a_claim_of_a_killed_receiver_is_free_at_once(start: Callable[..., Any])
 
 
 def test_blocks_of_a_killed_holder_are_back_when_they_are_needed(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
         tx = region.sender("q")
         tx.send(bytes(MIB))
-        holder = start(hold_one, theirs, True, False)
+        holder = Partner(start, hold_one, True, False)
         until(lambda: tx.qsize() == 0)
         lending = Thread(tx.loan, 5000)
         until(lending.is_asleep)
         holder.kill()
         region.receiver("q", shared=True).receive(20).release()
         lending.result().discard()
-        mine.close()
 
 
 def test_a_killed_receiver_does_not_stop_a_sender_that_waits_for_space(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
         tx = region.sender("q", depth=1)
         tx.send(b"first")
-        holder = start(hold_one, theirs, True)
-        hear(mine)
+        holder = Partner(start, hold_one, True)
+        holder.hear()
         tx.send(b"second")
         sending = Thread(tx.send, b"third")
         until(sending.is_asleep)
@@ -188,11 +181,10 @@ def test_a_killed_receiver_does_not_stop_a_sender_that_waits_for_space(start: Ca
 
 
 def test_a_stopped_process_is_not_taken_for_dead(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
         region.sender("q").send(b"held")
-        holder = start(hold_one, theirs, True)
-        hear(mine)
+        holder = Partner(start, hold_one, True)
+        holder.hear()
         os.kill(holder.pid, signal.SIGSTOP)
         until(lambda: Path(f"/proc/{holder.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         assert region.recover() == 0
@@ -203,9 +195,9 @@ def test_a_stopped_process_is_not_taken_for_dead(start: Callable[..., Any]) -> N
         region.sender("q").send(b"goes on")
         assert bytes(rx.receive(20)) == b"goes on"
         os.kill(holder.pid, signal.SIGCONT)
-        mine.send("done")
         holder.kill()
-        assert bytes(rx.receive(20)) == b"held"
+        with rx.receive(20) as message:
+            assert (bytes(message), message.deliveries) == (b"held", 2)
 
 
 # ---- regions -----------------------------------------------------------------------------------------------
@@ -225,9 +217,8 @@ def make(link: Connection, how: str) -> None:
 def test_what_a_killed_creator_leaves_is_swept_by_the_next_to_come(
     start: Callable[..., Any], shmq_dir: Path, next_to_come: str
 ) -> None:
-    mine, theirs = pipe()
-    child = start(make, theirs, "create")
-    hear(mine)
+    child = Partner(start, make, "create")
+    child.hear()
     child.kill()
     assert "admin" in names(shmq_dir)
     if next_to_come == "list":
@@ -248,9 +239,8 @@ def test_what_a_killed_creator_leaves_is_swept_by_the_next_to_come(
 
 
 def test_the_region_of_a_killed_creator_goes_on_for_the_others(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
-    child = start(make, theirs, "open")
-    hear(mine)
+    child = Partner(start, make, "open")
+    child.hear()
     with Region.attach("r") as region:
         child.kill()
         region.recover()
@@ -267,7 +257,7 @@ def open_and_close_without_end(link: Connection) -> None:
         region = small("r", process="victim")
         tx, rx = region.sender("q"), region.receiver("q", shared=True)
         tx.send(b"x", timeout=20)
-        rx.receive(0 if tx.qsize() == 0 else 20).release() if tx.qsize() else None
+        rx.receive(20).release()
         region.close()
 
 
@@ -275,9 +265,8 @@ def test_deaths_while_opening_and_closing_block_nobody_and_leave_nothing(
     start: Callable[..., Any], shmq_dir: Path
 ) -> None:
     for turn in range(8):
-        mine, theirs = pipe()
-        victim = start(open_and_close_without_end, theirs)
-        hear(mine)
+        victim = Partner(start, open_and_close_without_end)
+        victim.hear()
         until(lambda: names(shmq_dir))
         for _ in range(turn * 3):
             small().close()  # a while, measured in other work
@@ -303,9 +292,8 @@ def fill_registry(link: Connection) -> None:
 def test_a_slot_of_a_killed_process_can_be_taken_although_nobody_recovered(start: Callable[..., Any]) -> None:
     with small(max_processes=2) as region:
         for _ in range(3):
-            mine, theirs = pipe()
-            child = start(fill_registry, theirs)
-            hear(mine)
+            child = Partner(start, fill_registry)
+            child.hear()
             with pytest.raises(shmq.RegistryFullError, match=str(child.pid)):
                 Region.attach("r")
             child.kill()
@@ -323,9 +311,8 @@ def test_a_process_killed_in_a_wait_takes_nobodys_wake_with_it(start: Callable[.
     with small() as region:
         children = []
         for _ in range(3):
-            mine, theirs = pipe()
-            children.append(start(wait_in_receive, theirs))
-            hear(mine)
+            children.append(Partner(start, wait_in_receive))
+            children[-1].hear()
         for child in children:
             until(lambda child=child: is_asleep(child.pid))
         rx = region.receiver("q", shared=True)

@@ -114,7 +114,18 @@ def test_the_sender_is_none_once_it_has_left_also_when_its_slot_is_anothers() ->
 
 def test_everything_told_is_read_only() -> None:
     with small() as region, message_of(region) as message:
-        for name in ("label", "seq", "sender", "deliveries", "redelivered", "offset", "nbytes", "array", "shape", "dtype"):
+        for name in (
+            "label",
+            "seq",
+            "sender",
+            "deliveries",
+            "redelivered",
+            "offset",
+            "nbytes",
+            "array",
+            "shape",
+            "dtype",
+        ):
             with pytest.raises(AttributeError):
                 setattr(message, name, 1)
 

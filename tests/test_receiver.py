@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from helpers import BAD_TIMEOUTS, Thread, drain, hear, pipe, small, until
+from helpers import BAD_TIMEOUTS, Partner, Thread, drain, small, until
 
 import shmq
 from shmq import Region
@@ -66,18 +66,17 @@ def send_when_told(link: Connection) -> None:
 
 @pytest.mark.parametrize("spin", [None, 0, 0.001, float("inf")])
 def test_a_wait_ends_when_another_process_sends(start: Callable[..., Any], spin: float | None) -> None:
-    mine, theirs = pipe()
     with small() as region:
-        child = start(send_when_told, theirs)
+        child = Partner(start, send_when_told)
         rx = region.receiver("q", spin=spin)
-        hear(mine)
+        child.hear()
         for timeout in (None, 20, 1e12):
             receiving = Thread(lambda timeout=timeout: bytes(rx.receive(timeout)))
             if not spin:
                 until(receiving.is_asleep)
-            mine.send(str(timeout).encode())
+            child.say(str(timeout).encode())
             assert receiving.result() == str(timeout).encode()
-        mine.send(None)
+        child.say(None)
         child.result()
 
 
@@ -144,14 +143,13 @@ def claim_and_wait(link: Connection) -> None:
 
 
 def test_a_second_claim_from_another_process_names_that_process(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small() as region:
-        child = start(claim_and_wait, theirs)
-        hear(mine)
+        child = Partner(start, claim_and_wait)
+        child.hear()
         with pytest.raises(shmq.QueueInUseError, match=rf"'child' \(pid {child.pid}"):
             region.receiver("q/kept")
         region.receiver("q")  # dropped there, free here
-        mine.send("done")
+        child.say("done")
         child.result()
         region.receiver("q/kept")
 
@@ -230,10 +228,9 @@ def receive_shared(link: Connection) -> list[int]:
 def test_shared_receivers_in_several_processes_get_each_message_once(start: Callable[..., Any]) -> None:
     with small() as region:
         tx = region.sender("work", depth=64)
-        links = [pipe() for _ in range(3)]
-        children = [start(receive_shared, theirs) for _, theirs in links]
-        for mine, _ in links:
-            hear(mine)
+        children = [Partner(start, receive_shared) for _ in range(3)]
+        for child in children:
+            child.hear()
         for number in range(5000):
             tx.send(number.to_bytes(4, "big"), timeout=20)
         tx.shutdown()

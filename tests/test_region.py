@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import BAD_TIMEOUTS, Thread, drain, hear, pipe, small
+from helpers import BAD_TIMEOUTS, Partner, Thread, drain, small
 
 import shmq
 from shmq import Region
@@ -226,19 +226,15 @@ def open_and_tell(link: Connection) -> int:
 
 
 def test_processes_that_open_at_once_share_one_region(start: Callable[..., Any]) -> None:
-    links, children = [], []
-    for _ in range(4):
-        mine, theirs = pipe()
-        links.append(mine)
-        children.append(start(open_and_tell, theirs))
-    for link in links:
-        link.send("go")
-    for link in links:
-        hear(link)
+    children = [Partner(start, open_and_tell) for _ in range(4)]
+    for child in children:
+        child.say("go")
+    for child in children:
+        assert child.hear() == "r"
     with Region.attach("r") as region:
         assert len(region.processes()) == 5
-        for link in links:
-            link.send("done")
+        for child in children:
+            child.say("done")
         for child in children:
             assert child.result() >= 2
 
@@ -416,7 +412,13 @@ def test_the_list_tells_what_each_region_is() -> None:
     before = time.time()
     with small("b", max_processes=5, max_queues=7), small("a", persist=True) as a, Region.attach("a"):
         first, second = shmq.list_regions()
-        assert (first.name, first.attached, first.persist, first.size, first.granule) == ("a", 2, True, a.size, a.granule)
+        assert (first.name, first.attached, first.persist, first.size, first.granule) == (
+            "a",
+            2,
+            True,
+            a.size,
+            a.granule,
+        )
         assert (second.name, second.attached, second.persist) == ("b", 1, False)
         assert (second.max_processes, second.max_queues, second.creator_pid) == (5, 7, os.getpid())
         assert before - 1 <= second.created <= time.time() + 1

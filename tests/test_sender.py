@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from helpers import BAD_LABELS, BAD_TIMEOUTS, Thread, drain, hear, held, pipe, small, until
+from helpers import BAD_LABELS, BAD_TIMEOUTS, Partner, Thread, drain, held, small, until
 
 import shmq
 from shmq import Region
@@ -288,24 +288,23 @@ def receive_once_told(link: Connection) -> list[bytes]:
 @pytest.mark.parametrize("timeout", [None, 20])
 def test_a_send_that_waits_goes_on_when_another_process_receives(start: Callable[..., Any], timeout: Any) -> None:
     with small() as region:
-        mine, theirs = pipe()
-        child = start(receive_once_told, theirs)
+        child = Partner(start, receive_once_told)
         tx = region.sender("q", depth=1)
         tx.send(b"0")
-        hear(mine)
+        child.hear()
         for number in range(1, 4):
             sending = Thread(tx.send, str(number).encode())
             until(sending.is_asleep)
-            mine.send(True)
+            child.say(True)
             assert sending.result() is True
         loan = tx.loan(1)
         loan[0] = ord("4")
         sending = Thread(loan.send, timeout)
         until(sending.is_asleep)
-        mine.send(True)
+        child.say(True)
         sending.result()
-        mine.send(True)
-        mine.send(False)
+        child.say(True)
+        child.say(False)
         assert child.result() == [b"0", b"1", b"2", b"3", b"4"]
 
 
@@ -318,7 +317,11 @@ def test_out_of_blocks_in_ones_own_hands_is_told_at_once_even_without_a_timeout(
         tx.send(bytes(1000))
         message = rx.receive()
         loans = [tx.loan(MIB // 4) for _ in range(3)]
-        for call in (lambda: tx.loan(MIB // 2), lambda: tx.send(bytes(MIB // 2)), lambda: tx.loan(MIB // 2, timeout=20)):
+        for call in (
+            lambda: tx.loan(MIB // 2),
+            lambda: tx.send(bytes(MIB // 2)),
+            lambda: tx.loan(MIB // 2, timeout=20),
+        ):
             began = time.monotonic()
             with pytest.raises(shmq.OutOfBlocks) as caught:
                 call()
@@ -354,21 +357,22 @@ def hold_until_told(link: Connection) -> None:
 
 def test_out_of_blocks_in_another_process_is_waited_for_and_names_it(start: Callable[..., Any]) -> None:
     with small() as region:
-        mine, theirs = pipe()
         tx = region.sender("q")
         tx.send(bytes(MIB))
-        child = start(hold_until_told, theirs)
-        hear(mine)
+        child = Partner(start, hold_until_told)
+        child.hear()
         for timeout in (0, 0.1):
             began = time.monotonic()
-            with pytest.raises(shmq.OutOfBlocks, match=rf"'holder' \(pid {child.pid}, slot 1\): 0 loans, 1 messages held"):
+            with pytest.raises(
+                shmq.OutOfBlocks, match=rf"'holder' \(pid {child.pid}, slot 1\): 0 loans, 1 messages held"
+            ):
                 tx.loan(1000, timeout=timeout)
             assert timeout <= time.monotonic() - began < timeout + 2
         sending = Thread(tx.send, bytes(MIB))
         until(sending.is_asleep)
-        mine.send(True)
+        child.say(True)
         assert sending.result() is True
-        mine.send(False)
+        child.say(False)
         child.result()
         assert len(drain(region.receiver("q"))) == 1
 

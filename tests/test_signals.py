@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Ctrl-C interrupts every wait at once, and what waited is as it was."""
 
+import os
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from helpers import AT_ONCE, hear, interrupt, pipe, small
+from helpers import AT_ONCE, Partner, interrupt, is_asleep, small, until
 
 import shmq
 from shmq import Region
@@ -30,7 +31,7 @@ def wait_for_interrupt(link: Connection, what: str, spin: float | None = None) -
             "send": lambda: full.send(b"x"),
             "send a buffer": lambda: full.send(bytearray(b"x"), timeout=60),
             "send a loan": loan.send,
-            "leave a loan's with": loan.__enter__().__exit__ and (lambda: loan.__exit__(None, None, None)),
+            "leave a loan's with": lambda: loan.__exit__(None, None, None),
             "loan": lambda: full.loan(region.size),
             "send without blocks": lambda: full.send(bytes(region.size)),
             "attach": lambda: Region.attach("nothing", timeout=None),
@@ -56,14 +57,13 @@ WAITS = [
 
 @pytest.mark.parametrize("what", WAITS)
 def test_ctrl_c_ends_a_wait_at_once_and_changes_nothing(start: Callable[..., Any], what: str) -> None:
-    mine, theirs = pipe()
     with small() as region:
         tx = region.sender("full", depth=1)
         tx.send(b"in the way")
         if what in ("loan", "send without blocks"):
             region.sender("other").send(bytes(region.size // 2))  # blocks that others hold are worth waiting for
-        child = start(wait_for_interrupt, theirs, what)
-        hear(mine)
+        child = Partner(start, wait_for_interrupt, what)
+        child.hear()
         sent = interrupt(child.pid)
         interrupted, left = child.result()
         assert left == (b"mine", 1, 0, [1])
@@ -73,14 +73,10 @@ def test_ctrl_c_ends_a_wait_at_once_and_changes_nothing(start: Callable[..., Any
 
 
 def test_ctrl_c_ends_a_wait_that_spins_without_end(start: Callable[..., Any]) -> None:
-    mine, theirs = pipe()
     with small():
-        child = start(spin_for_interrupt, theirs)
-        hear(mine)
+        child = Partner(start, spin_for_interrupt)
+        child.hear()
         sent = time.monotonic()
-        child.process.terminate  # noqa: B018
-        import os
-
         os.kill(child.pid, signal.SIGINT)
         assert child.result() - sent < AT_ONCE
 
@@ -107,19 +103,14 @@ def handle_signals(link: Connection) -> tuple[int, bytes]:
 
 
 def test_a_handler_that_returns_runs_at_once_and_the_wait_goes_on(start: Callable[..., Any]) -> None:
-    import os
-
-    from helpers import is_asleep, until
-
-    mine, theirs = pipe()
     with small() as region:
-        child = start(handle_signals, theirs)
-        hear(mine)
+        child = Partner(start, handle_signals)
+        child.hear()
         for _ in range(3):
             until(lambda: is_asleep(child.pid))
             began = time.monotonic()
             os.kill(child.pid, signal.SIGUSR1)
-            assert hear(mine) == "handled"
+            assert child.hear() == "handled"
             assert time.monotonic() - began < AT_ONCE
         region.sender("q").send(b"still here")
         assert child.result() == (3, b"still here")

@@ -37,8 +37,8 @@ struct shmq_message {
     bool redelivered;
 };
 
-/* Get a block for `bytes` of payload, OWNED by this process; its content is undefined. OK, NO_BLOCKS, INVALID where
- * no block is that large. Lock-free. */
+/* Get a block for `bytes` of payload, OWNED by this process; its content is undefined. OK; NO_BLOCKS, also after what
+ * this process only kept at hand was given back and merged; INVALID where no block is that large. Lock-free. */
 static inline int shmq_loan(struct shmq_actor *actor, uint64_t bytes, struct shmq_hold *loan)
 {
     uint32_t order = shmq_order_for(actor->map, bytes);
@@ -46,6 +46,11 @@ static inline int shmq_loan(struct shmq_actor *actor, uint64_t bytes, struct shm
     for (uint32_t tries = 0; tries <= 2 * SHMQ_CACHE_SLOTS; tries++) {
         int result = shmq_block_alloc(actor, order, &loan->block);
 
+        if (result == SHMQ_NO_BLOCKS) {
+            shmq_cache_flush(actor);
+            shmq_buddy_merge(actor);
+            result = shmq_block_alloc(actor, order, &loan->block);
+        }
         if (result != SHMQ_OK)
             return result;
         loan->word = shmq_load_acquire(&actor->map->block[loan->block].word, SHMQ_READ); /* my own */

@@ -121,6 +121,20 @@ uint64_t shmq_sim_fetch_add(uint64_t *word, uint64_t count, enum shmq_step step,
 /* ---- the directory --------------------------------------------------------------------------------------- */
 
 static char world_directory[64];
+static bool world_default;  /* it is the one of a user that nobody is */
+
+/* From now on be a user that nobody is, in that user's default directory, which goes when it is empty. Only root can;
+ * else tests go on in a directory that $SHMQ_DIR names. */
+static inline void world_become_nobody(void)
+{
+    uid_t uid = 1000000 + (uid_t)getpid();
+
+    if (geteuid())
+        return;
+    CHECK_EQUAL(setresgid(uid, uid, uid), 0);
+    CHECK_EQUAL(setresuid(uid, uid, uid), 0);
+    world_default = true;
+}
 
 static inline int world_descriptors(void)
 {
@@ -152,18 +166,29 @@ static inline const char *world_path(const char *rest)
     return path[next];
 }
 
-/* Run a test with a fresh $SHMQ_DIR: it leaves no file, no descriptor and no child behind. */
+/* Nothing is left of any region. A directory that $SHMQ_DIR names stays, empty; the default one goes. */
+static inline bool world_clean(void)
+{
+    return !world_exists(world_directory) || (!world_default && rmdir(world_directory) == 0);
+}
+
+/* Run a test with a fresh directory of regions: it leaves no file, no descriptor and no child behind. */
 static void world_around(void (*run)(void))
 {
     static int number;
     int descriptors = world_descriptors();
 
-    snprintf(world_directory, sizeof world_directory, "/dev/shm/shmq-test-%d-%d", (int)getpid(), ++number);
-    CHECK_EQUAL(setenv("SHMQ_DIR", world_directory, 1), 0);
+    if (world_default) {
+        snprintf(world_directory, sizeof world_directory, "/dev/shm/shmq-%u", shmq_os_uid());
+        unsetenv("SHMQ_DIR");
+    } else {
+        snprintf(world_directory, sizeof world_directory, "/dev/shm/shmq-test-%d-%d", (int)getpid(), ++number);
+        CHECK_EQUAL(setenv("SHMQ_DIR", world_directory, 1), 0);
+    }
     memset(&world_plan, 0, sizeof world_plan);
     run();
     memset(&world_plan, 0, sizeof world_plan);
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
     CHECK_EQUAL(world_descriptors(), descriptors);
     CHECK(waitpid(-1, NULL, WNOHANG) < 0);
 }

@@ -352,7 +352,7 @@ static void the_umask_takes_nothing_away(void)
     CHECK_EQUAL(stat(world_path("alpha"), &status), 0);
     CHECK_EQUAL(status.st_mode & 07777, 0700);
     shmq_region_close(&region);
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
 }
 
 /* ---- a group's directory --------------------------------------------------------------------------------- */
@@ -470,13 +470,13 @@ static void open_more_than_there_is(void)
     CHECK(error.asked > 9 * WORLD_MIB);
     CHECK(error.available <= 8 * WORLD_MIB && error.available > 7 * WORLD_MIB);
     CHECK_EQUAL(error.expected, 8 * WORLD_MIB);
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
     options.size = 7 * WORLD_MIB;
     world_open_with(&region, &options);
     memset(region.map.data, 1, region.map.geometry.data_size); /* reserved: no SIGBUS */
     CHECK_EQUAL(region.ops.reserve(region.ops.context, region.map.geometry.slot_at, 2 * WORLD_MIB), SHMQ_NO_SPACE);
     shmq_region_close(&region);
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
 }
 
 static void more_than_the_file_system_holds_is_refused_with_the_sizes(void)
@@ -496,7 +496,7 @@ static void space_that_others_took_meanwhile_is_refused_with_the_sizes(void)
     error = world_refused(&options, SHMQ_ERROR_SPACE);
     CHECK_EQUAL(error.asked, WORLD_MIB);
     CHECK(error.available > 0);
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
 }
 
 int main(int argc, char **argv)

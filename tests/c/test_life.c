@@ -127,9 +127,9 @@ static void set_context(const struct scene *scene, const char *what, int point)
 /* An empty directory of regions may be left, where its remover was killed: it goes with the next. */
 static void check_nothing_is_left(void)
 {
-    if (world_exists(world_directory))
+    if (!world_clean())
         list_all();
-    CHECK(!world_exists(world_directory));
+    CHECK(world_clean());
 }
 
 /* ---- kill ------------------------------------------------------------------------------------------------ */
@@ -212,7 +212,7 @@ static bool stop_at(const struct scene *scene, const struct meanwhile *meanwhile
     }
     open_verify_close();
     scene->after();
-    CHECK(!world_exists(world_directory)); /* nobody died: it is gone without help */
+    CHECK(world_clean()); /* nobody died: it is gone without help */
     world_unlinks = false;
     return stopped;
 }
@@ -417,5 +417,6 @@ int main(int argc, char **argv)
         CHECK_TEST(processes_killed_while_others_open_leave_one_region_or_none),
     };
 
+    world_become_nobody();
     return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], world_around);
 }

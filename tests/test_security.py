@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: MIT
+"""What lies in a region's place and was not made by this user is refused, and so is what is damaged."""
+
+import os
+import shutil
+import socket
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import Thread, as_root, drain, small
+
+import shmq
+from shmq import Region
+
+NOBODY = 65534
+FILES = ["admin", "data", "lock"]
+
+
+@pytest.fixture
+def place(shmq_dir: Path) -> Iterator[Path]:
+    """A region that nobody is attached to; what is done to it is cleared away."""
+    small(persist=True).close()
+    yield shmq_dir / "r"
+    shutil.rmtree(shmq_dir)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refusals(error: type[Exception], *parts: str) -> None:
+    """Opening and attaching are both refused, in that way."""
+    for call in (shmq.open, Region.attach):
+        with pytest.raises(error) as caught:
+            Thread(call, "r").result()  # in a thread: what hangs fails the test
+        for part in parts:
+            assert part in str(caught.value)
+
+
+# ---- what a region's files are -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_files_are_for_this_user_only_whatever_the_umask(shmq_dir: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with small():
+            assert mode(shmq_dir / "r") == 0o700
+            assert {mode(shmq_dir / "r" / name) for name in FILES} == {0o600}
+            assert sorted(path.name for path in (shmq_dir / "r").iterdir()) == FILES
+    finally:
+        os.umask(before)
+
+
+def test_a_fresh_directory_is_for_this_user_only(shmq_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHMQ_DIR", str(shmq_dir / "fresh"))
+    before = os.umask(0)
+    try:
+        with small():
+            assert mode(shmq_dir / "fresh") == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_descriptors_are_not_inherited_by_other_programs() -> None:
+    def descriptors() -> set[str]:
+        return set(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    with small() as region:
+        region.sender("q", depth=65536)
+        new = [int(name) for name in descriptors() - before if Path(f"/proc/self/fd/{name}").exists()]
+        assert new
+        assert not any(os.get_inheritable(number) for number in new)
+    assert descriptors() == before
+
+
+# ---- something else in its place -----------------------------------------------------------------------------
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def replace_by_dangling_link(path: Path) -> None:
+    remove(path)
+    path.symlink_to("nowhere")
+
+
+def replace_by_fifo(path: Path) -> None:
+    remove(path)
+    os.mkfifo(path, 0o600)
+
+
+def replace_by_socket(path: Path) -> None:
+    remove(path)
+    with socket.socket(socket.AF_UNIX) as place, _in(path.parent):
+        place.bind(path.name)
+    path.chmod(0o600)
+
+
+def replace_by_directory(path: Path) -> None:
+    remove(path)
+    path.mkdir(0o700)
+
+
+def replace_by_file(path: Path) -> None:
+    remove(path)
+    path.touch(0o600)
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+class _in:
+    """In another directory for a moment: the path of a socket must be short."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._before = path, os.getcwd()
+
+    def __enter__(self) -> None:
+        os.chdir(self._path)
+
+    def __exit__(self, *error: object) -> None:
+        os.chdir(self._before)
+
+
+IMPOSTORS = [replace_by_link, replace_by_dangling_link, replace_by_fifo, replace_by_socket, replace_by_directory]
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_of_another_kind_is_refused_and_does_not_hang(
+    place: Path, file: str, impostor: Callable[[Path], None]
+) -> None:
+    impostor(place / file)
+    refusals(shmq.RegionSecurityError, str(place / file), "expected", "SHMQ_DIR")
+
+
+@pytest.mark.parametrize("impostor", [replace_by_link, replace_by_dangling_link, replace_by_fifo, replace_by_file])
+def test_something_other_than_a_directory_in_the_regions_place_is_refused(
+    place: Path, impostor: Callable[[Path], None]
+) -> None:
+    impostor(place)
+    refusals(shmq.RegionSecurityError, str(place), "expected")
+
+
+@pytest.mark.parametrize("impostor", [replace_by_link, replace_by_dangling_link, replace_by_fifo, replace_by_file])
+def test_a_directory_of_regions_that_is_none_is_refused(
+    place: Path, impostor: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place.parent / "regions"
+    folder.mkdir(0o700)
+    impostor(folder)
+    monkeypatch.setenv("SHMQ_DIR", str(folder))
+    refusals(shmq.RegionSecurityError, str(folder), "expected")
+
+
+@pytest.mark.parametrize("loose", [0o620, 0o640, 0o602, 0o604, 0o660, 0o666, 0o777])
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_that_others_may_open_is_refused(place: Path, file: str, loose: int) -> None:
+    (place / file).chmod(loose)
+    refusals(shmq.RegionSecurityError, str(place / file), f"{loose:#o}", f"{loose & ~0o77:#o}", "mode")
+
+
+@pytest.mark.parametrize("loose", [0o770, 0o707, 0o750, 0o701, 0o777, 0o1777])
+def test_a_directory_that_others_may_enter_is_refused(place: Path, loose: int) -> None:
+    place.chmod(loose)
+    refusals(shmq.RegionSecurityError, str(place), "mode", f"{loose:#o}")
+    place.chmod(0o700)
+    place.parent.chmod(loose)
+    refusals(shmq.RegionSecurityError, str(place.parent), "mode", f"{loose:#o}")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_with_a_second_name_is_refused(place: Path, file: str) -> None:
+    os.link(place / file, place.parent / "another-name")
+    refusals(shmq.RegionSecurityError, str(place / file), "link count", "found 2, expected 1")
+
+
+@as_root
+@pytest.mark.parametrize("file", ["", *FILES])
+def test_a_file_of_another_user_is_refused(place: Path, file: str) -> None:
+    os.chown(place / file, NOBODY, NOBODY)
+    refusals(shmq.RegionSecurityError, str(place / file), "owner", f"found {NOBODY}, expected {os.getuid()}")
+
+
+@as_root
+def test_a_directory_of_regions_of_another_user_is_refused(place: Path) -> None:
+    os.chown(place.parent, NOBODY, NOBODY)
+    refusals(shmq.RegionSecurityError, str(place.parent), "owner", f"found {NOBODY}")
+
+
+def test_a_public_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("/dev/shm", "/tmp", "/"):
+        monkeypatch.setenv("SHMQ_DIR", folder)
+        refusals(shmq.RegionSecurityError, folder)
+
+
+# ---- another user --------------------------------------------------------------------------------------------
+
+
+def as_another(folder: str, what: str) -> str:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    calls: dict[str, Callable[[], Any]] = {
+        "open": lambda: shmq.open("r", dir=folder),
+        "attach": lambda: Region.attach("r", dir=folder),
+        "list": lambda: shmq.list_regions(folder),
+        "unlink": lambda: shmq.unlink("r", dir=folder),
+    }
+    try:
+        return repr(calls[what]())
+    except (shmq.RegionPermissionError, shmq.RegionSecurityError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@as_root
+@pytest.mark.parametrize("what", ["open", "attach", "list", "unlink"])
+def test_another_user_gets_nowhere(place: Path, start: Callable[..., Any], what: str) -> None:
+    text = start(as_another, str(place.parent), what).result()
+    assert text.startswith(("RegionPermissionError", "RegionSecurityError"))
+    for part in (str(place.parent), f"uid {NOBODY}"):
+        assert part in text
+    assert Region.attach("r").name == "r"
+
+
+@as_root
+def test_a_group_shares_a_directory_of_its_own(place: Path, start: Callable[..., Any]) -> None:
+    folder = place.parent / "group"
+    folder.mkdir()
+    os.chown(folder, 0, NOBODY)
+    folder.chmod(0o2770)
+    place.parent.chmod(0o711)
+    with small(mode=0o660, dir=folder) as region:
+        assert mode(folder / "r") == 0o770
+        assert {mode(folder / "r" / name) for name in FILES} == {0o660}
+        child = start(send_as_member, str(folder))
+        assert child.result() is True
+        assert drain(region.receiver("q")) == [b"from a member"]
+
+
+def send_as_member(folder: str) -> bool:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY - 1)
+    with shmq.open("r", mode=0o660, dir=folder) as region:
+        return region.sender("q").send(b"from a member")
+
+
+def test_a_region_for_a_group_is_not_made_in_a_directory_for_everyone(place: Path) -> None:
+    folder = place.parent / "everyone"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(shmq.RegionSecurityError, match="mode"):
+        small(mode=0o660, dir=folder)
+
+
+# ---- another version, damage ---------------------------------------------------------------------------------
+
+
+def overwrite(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+HEADER = dict(magic=0, version=8, granule_shift=16, granules=24, max_processes=32, max_queues=40, persist=56)
+
+
+@pytest.mark.parametrize("change", [1, 1 << 32, 1 << 63])
+def test_another_layout_version_names_both(place: Path, change: int) -> None:
+    (version,) = struct.unpack_from("<Q", (place / "admin").read_bytes(), HEADER["version"])
+    overwrite(place / "admin", HEADER["version"], struct.pack("<Q", version ^ change))
+    refusals(shmq.RegionVersionError, f"{version:#x}", f"{version ^ change:#x}", "unlink")
+    shmq.unlink("r")
+    with small():
+        pass
+
+
+@pytest.mark.parametrize("value", [0, 1 << 16, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("field", ["magic", "granule_shift", "granules", "max_processes", "max_queues", "persist"])
+def test_a_damaged_header_names_the_field_the_value_and_the_bound(place: Path, field: str, value: int) -> None:
+    if field == "persist" and value == 0:
+        pytest.skip("that is a good value")
+    overwrite(place / "admin", HEADER[field], struct.pack("<Q", value))
+    refusals(shmq.RegionCorruptError, str(place / "admin"), "unlink")
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, -4096, -1, +4096])
+@pytest.mark.parametrize("file", ["admin", "data"])
+def test_a_truncated_or_lengthened_file_is_refused_with_both_sizes(place: Path, file: str, size: int) -> None:
+    full = (place / file).stat().st_size
+    os.truncate(place / file, size if size >= 0 and size != 4096 else full + size if size < 0 else size)
+    if file == "admin" and size in (4095, 8, 1, 0):
+        refusals(shmq.RegionCorruptError, str(place / file), "size", str(size))
+    else:
+        refusals(shmq.RegionCorruptError, str(place / file), "size", str((place / file).stat().st_size), str(full))
+
+
+@pytest.mark.parametrize("file", ["data", "lock"])
+def test_a_missing_file_is_told(place: Path, file: str) -> None:
+    (place / file).unlink()
+    refusals(shmq.RegionGoneError, str(place / file), "RemoveIPC")
+
+
+def test_what_no_file_of_a_region_is_left_of_is_made_anew(place: Path) -> None:
+    for name in FILES:
+        (place / name).unlink()
+    with pytest.raises(shmq.RegionNotFoundError):
+        Region.attach("r")
+    with small() as region:
+        assert len(region.processes()) == 1
+
+
+@pytest.mark.parametrize("impostor", [replace_by_fifo, replace_by_file, replace_by_dangling_link])
+def test_listing_passes_over_what_is_no_region(place: Path, impostor: Callable[[Path], None]) -> None:
+    impostor(place / "admin")
+    (place.parent / "a file").write_text("x")
+    os.mkfifo(place.parent / "fifo")
+    (place.parent / "folder").mkdir()
+    with small("good"):
+        assert "good" in [info.name for info in shmq.list_regions()]
+    assert {path.name for path in place.parent.iterdir()} >= {"a file", "fifo", "r"}
+
+
+def test_unlinking_removes_nothing_but_a_regions_files(place: Path, shmq_dir: Path) -> None:
+    (place / "mine").write_text("precious")
+    (shmq_dir / "other").mkdir(0o700)
+    (shmq_dir / "other" / "mine").write_text("precious")
+    for name in ("r", "other"):
+        with pytest.raises((OSError, shmq.ShmqError)):
+            shmq.unlink(name)
+        assert (shmq_dir / name / "mine").read_text() == "precious"
