@@ -2,7 +2,7 @@
 # make demo      the demonstration: a whole standard library from process to process, in place
 # make test      all that must hold: the C tests, the simulator, pytest
 # make bench     the figures, beside a cache-line probe and a hand-made ring of the same run
-# make lint      ruff, cython-lint, mypy and stubtest
+# make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make clean     remove all that was built, and the virtual environment
 #
@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 HEADERS := $(wildcard include/shmq/*.h)
-EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd)
+EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
 .PHONY: demo test py-test c-test sim bench lint sanitize clean
 .DELETE_ON_ERROR:
@@ -32,7 +32,8 @@ test: c-test sim py-test
 py-test: $(VENV)/with-test $(VENV)/built
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/with-test $(VENV)/built
+bench: $(VENV)/with-test $(VENV)/built build/c/native
+	build/c/native | tee build/bench-native.txt
 	$(BIN)/python bench/bench_python.py --json build/bench-python.json
 	$(BIN)/python bench/costs.py --json build/bench-costs.json
 	$(BIN)/python -m pytest bench --benchmark-enable
@@ -43,6 +44,8 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
+	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
+	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 
 # ---- Python -----------------------------------------------------------------------------------------------
 
@@ -82,6 +85,9 @@ build/c/test_%: tests/c/test_%.c $(C_HEADERS) | build/c
 
 build/sanitized/test_%: tests/c/test_%.c $(C_HEADERS) | build/sanitized
 	$(CC) $(C_FLAGS) $(SANITIZED) -o $@ $<
+
+build/c/native: bench/native.c shmq/probe.h $(HEADERS) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
 
 build/c/%.o: tests/c/%.c $(C_HEADERS) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -DSHMQ_SIMULATOR -c -o $@ $<

@@ -3,12 +3,8 @@
 
 from . import errors as _errors
 from ._receiver import Message, Receiver
-from ._region import (
-    Region,
-    list_regions,
-    open,  # noqa: F401
-    unlink,
-)
+from ._region import Region, list_regions, unlink
+from ._region import open as open
 from ._sender import Loan, Sender
 from .errors import (
     DecodeError,

@@ -3,7 +3,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
-from shmq._files cimport shmq_error, shmq_region, shmq_region_options
+from shmq._files cimport shmq_attached, shmq_error, shmq_region_options
 
 # What shmq._arrays does with numpy's C API; it sets this when numpy is first needed.
 cdef struct array_api:
@@ -13,16 +13,12 @@ cdef struct array_api:
 
 
 cdef class Attachment:
-    cdef shmq_region region
+    cdef shmq_attached *place       # C memory, which outlives the interpreter
     cdef readonly str name
     cdef shmq_actor *actor          # of this process; the GIL guards it
     cdef const shmq_map *map
     cdef bint is_open               # handles may be used
-    cdef bint forked                # this is a child's copy of its parent's
     cdef bint retreated             # closed, but views keep the process slot
-    cdef PyObject *previous         # neighbours in the list of all attachments
-    cdef PyObject *next
-    cdef bint attached              # the process slot is ours
     cdef bint mapped                # the memory may be read
     cdef PyObject *first_lease      # all leases, linked: they keep the mapping
     cdef Py_ssize_t recovered       # dead processes whose slots this one gave back

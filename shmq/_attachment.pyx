@@ -14,8 +14,8 @@ from shmq._c cimport (
     shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
 )
 from shmq._files cimport (
-    shmq_error, shmq_os_now, shmq_region_detach, shmq_region_forget, shmq_region_open, shmq_region_options,
-    shmq_region_recover, shmq_region_sweep_due,
+    shmq_attached_add, shmq_attached_free, shmq_attached_leave, shmq_attached_leave_all, shmq_attached_new, shmq_error,
+    shmq_os_now, shmq_region_forget, shmq_region_open, shmq_region_options, shmq_region_recover, shmq_region_sweep_due,
 )
 from shmq._types cimport format_of
 
@@ -26,7 +26,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *object)
 
 cdef array_api arrays
-cdef PyObject *first_attachment = NULL  # all of this process
 arrays.over = NULL
 
 
@@ -59,24 +58,23 @@ cdef class Attachment:
 
     cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1:
         """Attach or create. A result of the core; on SHMQ_OK everything is open."""
-        global first_attachment
         cdef int result
+        self.place = shmq_attached_new()
+        if self.place == NULL:
+            raise MemoryError
         with nogil:
-            result = shmq_region_open(&self.region, wanted, error)
+            result = shmq_region_open(&self.place.region, wanted, error)
         if result == SHMQ_OK:
+            shmq_attached_add(self.place)
             self.name = wanted.name.decode()
-            self.actor = &self.region.self
-            self.map = &self.region.map
-            self.is_open = self.attached = self.mapped = True
-            self.next = first_attachment
-            if self.next:
-                (<Attachment> self.next).previous = <PyObject *> self
-            first_attachment = <PyObject *> self
+            self.actor = &self.place.region.self
+            self.map = &self.place.region.map
+            self.is_open = self.mapped = True
             shmq_cache_resize(self.actor)
         return result
 
     cdef int check(self) except -1:
-        if self.forked:
+        if self.is_open and not self.place.attached:
             raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: open it again here")
         if not self.is_open:
             raise ValueError(f"region {self.name!r} has been closed")
@@ -88,7 +86,7 @@ cdef class Attachment:
         self.check()
         if slept and self.actor.cache.blocks:
             shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
-        self.note_recovered(shmq_region_sweep_due(&self.region, shmq_os_now()))
+        self.note_recovered(shmq_region_sweep_due(&self.place.region, shmq_os_now()))
         return 0
 
     cdef int note_recovered(self, int recovered) noexcept:
@@ -100,7 +98,7 @@ cdef class Attachment:
 
     cdef int recover_dead(self) except -1:
         cdef shmq_error error
-        return self.note_recovered(shmq_region_recover(&self.region, &error))
+        return self.note_recovered(shmq_region_recover(&self.place.region, &error))
 
     cdef uint32_t pins(self, uint32_t *blocks) noexcept:
         """How many blocks live views pin; which, where `blocks` is given."""
@@ -120,11 +118,10 @@ cdef class Attachment:
         cdef uint32_t *blocks
         if self.is_open or self.waiting:
             return
-        if self.attached:
+        if self.place and self.place.attached:
             count = self.pins(NULL)
             if count == 0:
-                self.attached = False
-                shmq_region_detach(&self.region)
+                shmq_attached_leave(self.place)
             elif not self.retreated:
                 blocks = <uint32_t *> malloc(count * sizeof(uint32_t))
                 if blocks:  # else everything stays until the last view dies
@@ -132,20 +129,20 @@ cdef class Attachment:
                     shmq_close_except(self.actor, blocks, count)
                     free(blocks)
                     self.retreated = True
-        if not self.attached and self.mapped and not self.first_lease:
+        if self.mapped and not self.place.attached and not self.first_lease:
             self.mapped = False
-            shmq_region_forget(&self.region)
+            shmq_region_forget(&self.place.region)
 
     cdef int warn_undelivered(self) except -1:
         """The last process of a region that is not to persist takes what nobody received with it."""
         cdef uint64_t left
-        if self.region.persist or shmq_process_count(self.map) > 1:
+        if self.place.region.persist or shmq_process_count(self.map) > 1:
             return 0
         left = shmq_undelivered(self.map)
         if left:
             import warnings
             warnings.warn(f"region {self.name!r} is closed by its last process with {left} messages undelivered: "
-                          "they are gone; open it with persist=True to keep them", ResourceWarning, stacklevel=2)
+                          "they are gone; open it with persist=True to keep them", ResourceWarning, stacklevel=1)
         return 0
 
     def close(self):
@@ -173,46 +170,24 @@ cdef class Attachment:
         self.close()
 
     def __dealloc__(self):
-        global first_attachment
-        if self.previous:
-            (<Attachment> self.previous).next = self.next
-        elif first_attachment == <PyObject *> self:
-            first_attachment = self.next
-        if self.next:
-            (<Attachment> self.next).previous = self.previous
         self.is_open = False
         self.waiting = 0
         self.settle()
-
-
-def _leave_all():
-    """At interpreter exit: what is still open is closed, as if its handles had been dropped."""
-    cdef PyObject *attachment = first_attachment
-    while attachment:
-        (<Attachment> attachment).is_open = False
-        (<Attachment> attachment).waiting = 0  # daemon threads: they never wake to Python again
-        (<Attachment> attachment).settle()
-        attachment = (<Attachment> attachment).next
+        if self.place and not self.mapped:
+            shmq_attached_free(self.place)
 
 
 def _disown_all():
     """In a forked child: the parent's process slot, blocks and claims are not this process's."""
-    cdef PyObject *attachment = first_attachment
-    while attachment:
-        (<Attachment> attachment).forked = True
-        (<Attachment> attachment).is_open = (<Attachment> attachment).attached = False
-        shmq_region_detach(&(<Attachment> attachment).region)  # only forgets the lock, for this is another process
-        attachment = (<Attachment> attachment).next
+    shmq_attached_leave_all()
 
 
-def _watch_exit_and_fork():
-    import atexit
+def _watch_forks():
     import os
-    atexit.register(_leave_all)
     os.register_at_fork(after_in_child=_disown_all)
 
 
-_watch_exit_and_fork()
+_watch_forks()
 
 
 @cython.final
@@ -276,7 +251,7 @@ cdef class Lease:
             self.region.first_lease = self.next
         if self.next:
             (<Lease> self.next).previous = self.previous
-        if self.owns and self.region.attached:
+        if self.owns and self.region.place.attached:
             shmq_release(self.region.actor, &self.hold)
         if not self.region.is_open:
             self.region.settle()

@@ -51,3 +51,16 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
     uint64_t shmq_os_now()
     const char *shmq_error_text(int code)
+
+
+cdef extern from "attached.h" nogil:
+    struct shmq_attached:
+        shmq_region region
+        c_bool attached
+        shmq_attached *next
+
+    shmq_attached *shmq_attached_new()
+    void shmq_attached_add(shmq_attached *one)
+    void shmq_attached_leave(shmq_attached *one)
+    void shmq_attached_leave_all()
+    void shmq_attached_free(shmq_attached *one)

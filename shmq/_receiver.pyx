@@ -131,12 +131,12 @@ cdef class Receiver(Endpoint):
 
     def close(self):
         """Give the handle and its claim on the queue up; harmless when repeated."""
-        if self.is_open and not self.shared and self.region.attached:
+        if self.is_open and not self.shared and self.region.place.attached:
             shmq_queue_unclaim(self.region.actor, &self.ref)
         self.is_open = False
 
     def __dealloc__(self):
-        if self.is_open and not self.shared and self.region is not None and self.region.attached:
+        if self.is_open and not self.shared and self.region is not None and self.region.place.attached:
             shmq_queue_unclaim(self.region.actor, &self.ref)
 
 
@@ -175,7 +175,7 @@ cdef class Message:
         if self.lease is not None:
             self.lease.has_handle = False
             self.lease = None
-        elif self.region.attached:
+        elif self.region.place.attached:
             shmq_release(self.region.actor, &self.message.hold)
 
     def release(self, *, bint strict=False):

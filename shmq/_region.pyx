@@ -357,12 +357,12 @@ cdef class Region(Attachment):
     @property
     def size(self):
         """Bytes of message memory."""
-        return self.region.map.geometry.data_size
+        return self.place.region.map.geometry.data_size
 
     @property
     def granule(self):
         """Bytes of the smallest block."""
-        return 1 << self.region.map.geometry.granule_shift
+        return 1 << self.place.region.map.geometry.granule_shift
 
     @property
     def closed(self):

@@ -226,7 +226,7 @@ cdef class Sender(Endpoint):
         try:
             self.post(&hold, nbytes, label, timeout)
         except BaseException:
-            if self.region.attached:
+            if self.region.place.attached:
                 shmq_release(self.region.actor, &hold)
             raise
         return True
@@ -252,7 +252,7 @@ cdef class Sender(Endpoint):
             try:
                 self.post(&hold, length, label, timeout)
             except BaseException:
-                if self.region.attached:
+                if self.region.place.attached:
                     shmq_release(self.region.actor, &hold)
                 raise
         finally:
@@ -323,6 +323,7 @@ cdef class Loan:
         self.held = False
         if self.handed_out is not None and Py_REFCNT(<PyObject *> self.handed_out) > 1:
             array_freeze(self.handed_out)
+            array_freeze(self.root)  # or whoever holds the other could make it writable again
         if self.lease is not None:
             self.lease.owns = self.lease.writable = False
             self.lease = None
@@ -337,7 +338,7 @@ cdef class Loan:
             self.lease = None
             self.handed_out = None
             self.root = None
-        elif self.region.attached:
+        elif self.region.place.attached:
             shmq_release(self.region.actor, &self.hold)
 
     def send(self, timeout=None):

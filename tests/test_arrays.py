@@ -110,12 +110,8 @@ def test_a_shape_is_a_number_or_a_sequence_of_numbers(shape: Any) -> None:
         loan.discard()
 
 
-@pytest.mark.parametrize(
-    "dtype", [float, int, bool, complex, np.float32, np.dtype("<u2"), "d", "float16", np.uint8, "a3"]
-)
+@pytest.mark.parametrize("dtype", [float, int, bool, complex, np.float32, np.dtype("<u2"), "d", "float16", np.uint8])
 def test_an_element_type_is_anything_that_numpy_takes(dtype: Any) -> None:
-    if dtype == "a3" and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-        pytest.skip("numpy 2 does not take it")
     with small() as region, region.sender("q").loan((2, 2), dtype) as loan:
         assert loan.array.dtype == np.dtype(dtype)
         loan.discard()
@@ -232,7 +228,7 @@ SENT_OBJECTS: dict[str, Callable[[], Any]] = {
 def test_an_array_of_objects_is_never_sent(what: str) -> None:
     with small() as region:
         tx = region.sender("q")
-        with pytest.raises((ValueError, TypeError), match="dtype|object"):
+        with pytest.raises((ValueError, TypeError), match=r"dtype|object"):
             tx.send(SENT_OBJECTS[what]())
         assert tx.qsize() == 0
         assert held(region) == (0, 0)

@@ -2,6 +2,7 @@
 """Deaths: whoever is killed, the others go on, nothing is lost but what only the dead had, and nothing stays."""
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -322,3 +323,50 @@ def test_a_process_killed_in_a_wait_takes_nobodys_wake_with_it(start: Callable[.
             child.kill()
         region.sender("q").send(b"x")
         assert bytes(waiting.result()) == b"x"
+
+
+def work_without_end(link: Connection) -> None:
+    region = Region.attach("r", process="worker")
+    rx, tx = region.receiver("work", shared=True), region.sender("done")
+    link.send("ready")
+    for message in rx:
+        with message, tx.loan(message.nbytes, label=message.deliveries) as loan:
+            loan[:] = message.memoryview
+
+
+def test_work_goes_on_through_many_deaths_and_every_message_is_done(start: Callable[..., Any]) -> None:
+    """A worker may die between doing and acknowledging: then the message is done once more, and marked so."""
+    with small() as region:
+        tx, done = region.sender("work", depth=64), region.receiver("done", depth=64)
+        total, generator = 3000, random.Random(1)
+        sizes = [generator.randrange(4, 3000) for _ in range(total)]
+
+        def feed() -> None:
+            for number, size in enumerate(sizes):
+                tx.send(number.to_bytes(4, "big") + bytes([number % 251]) * (size - 4), timeout=20)
+
+        feeding = Thread(feed)
+        workers = [Partner(start, work_without_end) for _ in range(2)]
+        for worker in workers:
+            worker.hear()
+        seen: dict[int, int] = {}
+        deaths = sorted(generator.sample(range(total // 2), 8))
+        while len(seen) < total:
+            if deaths and len(seen) >= deaths[0]:
+                workers.pop(0).kill()
+                workers.append(Partner(start, work_without_end))
+                deaths.pop(0)
+            with done.receive(20) as message:
+                number = int.from_bytes(message[:4], "big")
+                assert message[4:] == bytes([number % 251]) * (sizes[number] - 4)
+                assert number not in seen or message.label > seen[number]
+                seen[number] = message.label
+        feeding.result()
+        for worker in workers:
+            worker.kill()
+        region.recover()
+        drain(done)
+        drain(region.receiver("work", shared=True))
+        assert [info.held for info in region.processes()] == [0]
+        region.sender("other").loan(MIB).discard()
+        assert region.stats()["corrupt"] == 0

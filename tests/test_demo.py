@@ -157,8 +157,11 @@ def running_demo() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "shmq", "demo"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, env=environment(), cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
-        while "round 1" not in (line := process.stdout.readline()):
-            assert line, "the demonstration ended early"
+        seen = ""
+        while "round 1" not in seen:
+            line = process.stdout.readline()
+            assert line, f"the demonstration ended early: {seen}"
+            seen += line
         yield process
         process.kill()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """In place: the same offset in both processes, no copy, no more instructions for more bytes, hardly a system call."""
 
+import itertools
 import os
 import re
 import shutil
@@ -72,7 +73,7 @@ def test_offsets_are_within_the_region_and_aligned() -> None:
             assert loan.offset % block == 0
             ends.append((loan.offset, loan.offset + block))
         ends.sort()
-        assert all(end <= following for (_, end), (following, _) in zip(ends, ends[1:], strict=False))
+        assert all(end <= following for (_, end), (following, _) in itertools.pairwise(ends))
         assert ends[-1][1] <= region.size
         for loan in loans:
             loan.discard()
@@ -112,10 +113,9 @@ region.close()
 
 def instructions(nbytes: int, count: int, folder: Path) -> int:
     """Instructions of a process that hands `count` messages over in place, as valgrind counts them."""
-    command = ["valgrind", "--tool=none", "--log-file=/dev/null", sys.executable]
-    command[1:2] = ["--tool=callgrind", f"--callgrind-out-file={folder}/out"]
-    env = environment() | {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "pymalloc"}
-    subprocess.run([*command, "-S", "-c", HAND_OVERS, str(nbytes), str(count)], env=env, check=True, timeout=50)
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", "--log-file=/dev/null"]
+    command += [sys.executable, "-S", "-c", HAND_OVERS, str(nbytes), str(count)]
+    subprocess.run(command, env=environment() | {"PYTHONHASHSEED": "0"}, check=True, timeout=50)
     found = re.search(r"^(?:summary|totals): (\d+)", (folder / "out").read_text(), re.MULTILINE)
     assert found
     return int(found[1])

@@ -2,9 +2,11 @@
 """Lifetimes: views outlive handles, handles outlive nothing, and an interpreter that exits leaves nothing behind."""
 
 import gc
+import random
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,19 +21,14 @@ from shmq import Region
 # ---- views after close -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["array", "slice", "memoryview", "slice of the memoryview"])
+@pytest.mark.parametrize("kind", ["array", "slice of the array", "memoryview", "slice of the memoryview"])
 def test_a_view_of_a_message_is_readable_after_everything_else_is_closed(kind: str) -> None:
     region = small()
     tx, rx = region.sender("q"), region.receiver("q")
     tx.send(np.arange(1000, dtype="u1"))
     message = rx.receive(0)
-    views = {
-        "array": lambda: message.array,
-        "slice": lambda: message.array[10:20],
-        "memoryview": lambda: message.memoryview,
-        "slice of the memoryview": lambda: message.memoryview[10:20],
-    }
-    view = views[kind]()
+    view = {"array": message.array, "memoryview": message.memoryview}[kind.split()[-1]]
+    view = view[10:20] if "slice" in kind else view
     before = bytes(view)
     message.release()
     region.close()
@@ -39,7 +36,7 @@ def test_a_view_of_a_message_is_readable_after_everything_else_is_closed(kind: s
     gc.collect()
     assert bytes(view) == before
     assert [info.attached for info in shmq.list_regions()] == [1]  # the view keeps the process slot …
-    del view, views
+    del view
     assert shmq.list_regions() == []  # … and gives it back
 
 
@@ -263,6 +260,15 @@ def test_the_last_to_close_is_warned_of_undelivered_messages() -> None:
     assert caught[0].filename == __file__
 
 
+def test_a_warning_that_is_an_error_still_closes_the_region() -> None:
+    region = small()
+    region.sender("q").send(b"x")
+    with pytest.raises(ResourceWarning):  # as pyproject.toml asks
+        region.close()
+    assert region.closed
+    assert shmq.list_regions() == []
+
+
 def test_nobody_is_warned_where_nothing_is_lost() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -284,7 +290,7 @@ EXITS = {
     "nothing": "",
     "message": "message = rx.receive()",
     "loan": "loan = tx.loan(10); loan[0] = 1",
-    "views": "message = rx.receive(); views = [message.array, message.memoryview[2:]]; loan = tx.loan(9); mine = loan.array[1:]",
+    "views": "message = rx.receive(); views = [message.array, message.memoryview[2:]]; mine = tx.loan(9).array[1:]",
     "cycle": "box = [region, rx.receive()]; box.append(box)",
     "generator": "import itertools; loop = (message for message in rx); kept = next(loop)",
     "closed region with a view": "view = rx.receive().array; region.close()",
@@ -338,3 +344,152 @@ raise KeyError
 """
     python("-c", code, status=1)
     assert not (shmq_dir / "r").exists()
+
+
+FORK = """
+import os, shmq
+region = shmq.open("r", size="1MiB")
+tx, rx = region.sender("q"), region.receiver("q")
+for data in (b"first", b"second"):
+    tx.send(data)
+message, loan = rx.receive(), tx.loan(4)
+array = message.array
+child = os.fork()
+if child == 0:
+    uses = [lambda: tx.send(b"x"), lambda: tx.loan(1), rx.receive, rx.qsize, region.processes, region.recover,
+            region.stats, lambda: region.sender("new"), lambda: bytes(message), lambda: message.array, loan.send,
+            lambda: loan.memoryview, lambda: len(loan), tx.shutdown, lambda: next(rx)]
+    wrong = 0
+    for use in uses:
+        try:
+            use()
+            wrong += 1
+        except shmq.ForkedHandleError as error:
+            wrong += "open it again" not in str(error)
+    wrong += bytes(array) != b"first"
+    loan.discard(), message.release(), region.close()
+    del message, loan, array
+    with shmq.open("r") as own:
+        own.sender("from the child").send(b"hello")
+        wrong += len(own.processes()) != 2
+    os._exit(wrong)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert len(region.processes()) == 1 and region.recover() == 0
+assert bytes(message) == b"first" and bytes(array) == b"first"
+loan[:] = b"mine"
+loan.send()
+assert [bytes(rx.receive(0)) for _ in range(2)] == [b"second", b"mine"]
+assert bytes(region.receiver("from the child").receive(0)) == b"hello"
+"""
+
+
+def test_a_forked_child_cannot_use_its_parents_handles_and_harms_nothing(
+    python: Callable[..., str], shmq_dir: Path
+) -> None:
+    assert python("-c", FORK) == ""
+    assert not (shmq_dir / "r").exists()
+
+
+# ---- anything, in any order ----------------------------------------------------------------------------------
+
+
+class Model:
+    """Two attachments to one region do anything, and a model says what must come of it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.ends = [small(), small()]
+        self.queued: deque[bytes] = deque()
+        self.loans: list[tuple[shmq.Loan, bytes]] = []
+        self.messages: list[tuple[shmq.Message, bytes]] = []
+        self.views: list[tuple[Any, bytes]] = []
+
+    def data(self) -> bytes:
+        return self.random.randbytes(self.random.choice([0, 1, 100, 511, 512, 513, 3000, 20_000]))
+
+    def send(self, end: Region) -> None:
+        data = self.data()
+        try:
+            end.sender("q").send(data, timeout=0)
+            self.queued.append(data)
+        except shmq.Full:
+            assert len(self.queued) == 30
+
+    def lend(self, end: Region) -> None:
+        data = self.data()
+        loan = end.sender("q").loan(len(data), timeout=0)
+        loan[:] = data
+        self.loans.append((loan, data))
+
+    def send_loan(self, _: Region) -> None:
+        if self.loans:
+            index = self.random.randrange(len(self.loans))
+            loan, data = self.loans[index]
+            try:
+                loan.send(timeout=0)
+                self.queued.append(data)
+                del self.loans[index]
+            except shmq.Full:
+                assert len(self.queued) == 30
+
+    def discard(self, _: Region) -> None:
+        if self.loans:
+            self.loans.pop(self.random.randrange(len(self.loans)))[0].discard()
+
+    def receive(self, end: Region) -> None:
+        rx = end.receiver("q", shared=True)
+        if self.queued:
+            self.messages.append((rx.receive(0), self.queued.popleft()))
+        else:
+            with pytest.raises(shmq.Empty):
+                rx.receive(0)
+
+    def look(self, _: Region) -> None:
+        if self.messages:
+            message, data = self.random.choice(self.messages)
+            start = self.random.randrange(len(data) + 1)
+            view = self.random.choice([message.array, message.memoryview, np.frombuffer(message, "u1")])
+            self.views.append((view[start:], data[start:]))
+
+    def release(self, _: Region) -> None:
+        if self.messages:
+            message, data = self.messages.pop(self.random.randrange(len(self.messages)))
+            assert bytes(message) == data
+            message.release()
+
+    def forget(self, _: Region) -> None:
+        if self.views:
+            self.views.pop(self.random.randrange(len(self.views)))
+
+    def check(self) -> None:
+        assert all(bytes(view) == data for view, data in self.views)
+        assert all(bytes(message) == data for message, data in self.messages)
+        assert all(loan[:] == data for loan, data in self.loans)
+        assert self.ends[0].stats()["queued"] == len(self.queued)
+        assert sum(info.loans for info in self.ends[0].processes()) == len(self.loans)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_done_in_whatever_order_agrees_with_a_model(seed: int) -> None:
+    model = Model(seed)
+    model.ends[0].sender("q", depth=30)
+    steps = ["send", "send", "lend", "lend", "send_loan", "discard", "receive", "receive", "look", "look", "release"]
+    steps += ["release", "forget", "forget"]
+    for number in range(1500):
+        getattr(model, model.random.choice(steps))(model.random.choice(model.ends))
+        if number % 50 == 0:
+            model.check()
+    model.check()
+    views = model.views
+    for loan, _ in model.loans:
+        loan.discard()
+    for message, _ in model.messages:
+        message.release()
+    assert len(drain(model.ends[0].receiver("q", shared=True))) == len(model.queued)
+    pinned = sum(info.held for info in model.ends[0].processes())
+    assert pinned <= len(views)
+    assert all(bytes(view) == data for view, data in views)
+    views.clear()
+    model.ends[0].sender("q").loan(model.ends[0].size).discard()
+    for end in model.ends:
+        end.close()

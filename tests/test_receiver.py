@@ -3,7 +3,9 @@
 
 import os
 import queue
+import random
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -356,3 +358,95 @@ def test_handles_tell_their_region_and_queue() -> None:
             for attribute in ("region", "queue", "depth", "closed"):
                 with pytest.raises(AttributeError):
                     setattr(handle, attribute, None)
+
+
+# ---- many at once ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "got"), [(1, 1), (3, 3), (10, 10), (11, 10), (1 << 40, 10)])
+def test_receive_many_takes_what_is_there_up_to_a_number_oldest_first(most: int, got: int) -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q")
+        for number in range(10):
+            tx.send(bytes([number]), label=number)
+        messages = rx.receive_many(most, 0)
+        assert [message.label for message in messages] == list(range(got))
+        assert rx.qsize() == 10 - got
+        for message in messages:
+            message.release()
+        drain(rx)
+
+
+def test_receive_many_waits_for_the_first_only() -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q")
+        for timeout in (0, 0.02):
+            with pytest.raises(shmq.Empty):
+                rx.receive_many(5, timeout)
+        waiting = Thread(lambda: [bytes(message) for message in rx.receive_many(5)])
+        until(waiting.is_asleep)
+        tx.send(b"first")
+        assert waiting.result() == [b"first"]
+        tx.send(b"last")
+        tx.shutdown()
+        assert [bytes(message) for message in rx.receive_many(5)] == [b"last"]
+        with pytest.raises(shmq.ShutDown):
+            rx.receive_many(5)
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_receive_many_of_none_is_refused(most: int) -> None:
+    with small() as region, pytest.raises(ValueError, match=f"most is {most}"):
+        region.receiver("q").receive_many(most, 0)
+
+
+@pytest.mark.parametrize("most", [1.5, "1", None])
+def test_receive_many_takes_a_whole_number(most: Any) -> None:
+    with small() as region, pytest.raises(TypeError):
+        region.receiver("q").receive_many(most, 0)
+
+
+# ---- whole -------------------------------------------------------------------------------------------------
+
+
+def send_checked(link: Connection, seed: int, count: int) -> None:
+    generator = random.Random(seed)
+    with Region.attach("r") as region:
+        tx = region.sender("q")
+        link.recv()
+        for _ in range(count):
+            data = generator.randbytes(generator.choice([0, 1, 63, 500, 4000, 30_000]))
+            if generator.random() < 0.5:
+                tx.send(data, label=zlib.crc32(data), timeout=20)
+            else:
+                with tx.loan(len(data), label=zlib.crc32(data), timeout=20) as loan:
+                    loan[:] = data
+
+
+def receive_checked(link: Connection) -> tuple[int, int]:
+    with Region.attach("r") as region:
+        rx = region.receiver("q", shared=True)
+        link.send("ready")
+        good = bad = 0
+        for message in rx:
+            with message:
+                whole = zlib.crc32(message) == message.label
+                good, bad = good + whole, bad + (not whole)
+        return good, bad
+
+
+def test_what_several_processes_send_to_several_others_arrives_whole(start: Callable[..., Any]) -> None:
+    with small() as region:
+        receivers = [Partner(start, receive_checked) for _ in range(2)]
+        senders = [Partner(start, send_checked, seed, 1500) for seed in range(2)]
+        for receiver in receivers:
+            receiver.hear()
+        for sender in senders:
+            sender.say("go")
+        for sender in senders:
+            sender.result()
+        region.sender("q").shutdown()
+        results = [receiver.result() for receiver in receivers]
+        assert sum(good for good, _ in results) == 3000
+        assert sum(bad for _, bad in results) == 0
+        region.sender("other").loan(region.size).discard()

@@ -64,6 +64,7 @@ def test_a_fresh_directory_is_for_this_user_only(shmq_dir: Path, monkeypatch: py
             assert mode(shmq_dir / "fresh") == 0o700
     finally:
         os.umask(before)
+    (shmq_dir / "fresh").rmdir()  # whoever names a directory keeps it
 
 
 def test_descriptors_are_not_inherited_by_other_programs() -> None:
@@ -272,7 +273,9 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
         file.write(data)
 
 
-HEADER = dict(magic=0, version=8, granule_shift=16, granules=24, max_processes=32, max_queues=40, persist=56)
+# where include/shmq/layout.h puts the fields of the header
+FIELDS = ["magic", "version", "granule_shift", "granules", "max_processes", "max_queues", "region_id", "persist"]
+HEADER = {name: 8 * index for index, name in enumerate(FIELDS)}
 
 
 @pytest.mark.parametrize("change", [1, 1 << 32, 1 << 63])
@@ -294,11 +297,11 @@ def test_a_damaged_header_names_the_field_the_value_and_the_bound(place: Path, f
     refusals(shmq.RegionCorruptError, str(place / "admin"), "unlink")
 
 
-@pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, -4096, -1, +4096])
+@pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, -4096, -1])
 @pytest.mark.parametrize("file", ["admin", "data"])
-def test_a_truncated_or_lengthened_file_is_refused_with_both_sizes(place: Path, file: str, size: int) -> None:
+def test_a_truncated_file_is_refused_with_both_sizes(place: Path, file: str, size: int) -> None:
     full = (place / file).stat().st_size
-    os.truncate(place / file, size if size >= 0 and size != 4096 else full + size if size < 0 else size)
+    os.truncate(place / file, size if size >= 0 else full + size)
     if file == "admin" and size in (4095, 8, 1, 0):
         refusals(shmq.RegionCorruptError, str(place / file), "size", str(size))
     else:

@@ -195,8 +195,8 @@ def test_a_bad_timeout_is_refused_whether_or_not_there_is_a_wait(timeout: float)
                 loan.send(timeout=timeout)
             if tx.qsize() == 0:
                 tx.send(b"x")
-        assert tx.qsize() == 1
         loan.discard()
+        assert drain(region.receiver("q")) == [b"x"]
 
 
 # ---- order -----------------------------------------------------------------------------------------------
@@ -363,9 +363,8 @@ def test_out_of_blocks_in_another_process_is_waited_for_and_names_it(start: Call
         child.hear()
         for timeout in (0, 0.1):
             began = time.monotonic()
-            with pytest.raises(
-                shmq.OutOfBlocks, match=rf"'holder' \(pid {child.pid}, slot 1\): 0 loans, 1 messages held"
-            ):
+            holder = rf"'holder' \(pid {child.pid}, slot 1\): 0 loans, 1 messages held"
+            with pytest.raises(shmq.OutOfBlocks, match=holder):
                 tx.loan(1000, timeout=timeout)
             assert timeout <= time.monotonic() - began < timeout + 2
         sending = Thread(tx.send, bytes(MIB))

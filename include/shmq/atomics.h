@@ -24,6 +24,9 @@
 
 SHMQ_STATIC_ASSERT(__GCC_ATOMIC_LLONG_LOCK_FREE == 2, "a slot is one 64-bit word that every process can CAS without a lock");
 
+/* A path that is rarely taken: a call, so that it costs the usual path neither registers nor stack. */
+#define SHMQ_SELDOM static __attribute__((noinline, cold, unused))
+
 /* Spinning politely: lets the sibling hardware thread run and saves power. */
 static inline void shmq_pause(void)
 {

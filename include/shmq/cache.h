@@ -43,8 +43,7 @@ static inline void shmq_cache_note(struct shmq_actor *actor, uint32_t order, int
 
     cache->blocks += (uint32_t)blocks;
     cache->granules += (uint32_t)blocks << order;
-    shmq_store_release(&actor->map->process[actor->slot].cached, (uint64_t)cache->blocks << 32 | cache->granules,
-        SHMQ_P_CACHED);
+    shmq_store_release(cache->shown, (uint64_t)cache->blocks << 32 | cache->granules, SHMQ_P_CACHED);
 }
 
 static inline void shmq_cache_push(struct shmq_actor *actor, uint32_t order, uint32_t block)
@@ -54,7 +53,7 @@ static inline void shmq_cache_push(struct shmq_actor *actor, uint32_t order, uin
 }
 
 /* Give the `count` oldest blocks of an order back to the buddy system. */
-static inline void shmq_cache_spill(struct shmq_actor *actor, uint32_t order, uint32_t count)
+SHMQ_SELDOM void shmq_cache_spill(struct shmq_actor *actor, uint32_t order, uint32_t count)
 {
     struct shmq_cache *cache = &actor->cache;
     uint32_t out[SHMQ_CACHE_SLOTS];
@@ -74,8 +73,18 @@ static inline void shmq_cache_flush(struct shmq_actor *actor)
             shmq_cache_spill(actor, order, actor->cache.count[order]);
 }
 
+/* Empty the cache without giving its blocks back, and keep it empty: a closer finds them by itself. */
+static inline void shmq_cache_forget(struct shmq_actor *actor)
+{
+    uint64_t *shown = actor->cache.shown;
+
+    memset(&actor->cache, 0, sizeof actor->cache);
+    actor->cache.shown = shown;
+    shmq_store_release(shown, 0, SHMQ_P_CACHED);
+}
+
 /* Allocate and put half a cacheful aside on the way. */
-static inline int shmq_cache_refill(struct shmq_actor *actor, uint32_t order, uint32_t *block)
+SHMQ_SELDOM int shmq_cache_refill(struct shmq_actor *actor, uint32_t order, uint32_t *block)
 {
     uint32_t heads[SHMQ_BATCH_MAX], count, want = 1;
     int result;
@@ -108,10 +117,21 @@ static inline int shmq_block_alloc(struct shmq_actor *actor, uint32_t order, uin
 
 /* Free blocks for those who wait for some. The bit is read after F2 without a barrier: a waiter that is missed looks
  * again after a short slice. */
-static inline void shmq_block_feed(struct shmq_actor *actor)
+SHMQ_SELDOM void shmq_block_feed(struct shmq_actor *actor)
 {
     shmq_cache_flush(actor);
     shmq_wake(actor->map, shmq_starved(actor->map), SHMQ_ALL_SLEEPERS);
+}
+
+/* The cache has no room for the block: keep the hotter half, or nothing of that size. */
+SHMQ_SELDOM void shmq_cache_overflow(struct shmq_actor *actor, uint32_t order, uint32_t block)
+{
+    if (actor->cache.count[order] > 1) {
+        shmq_cache_spill(actor, order, (actor->cache.count[order] + 1u) / 2);
+        shmq_cache_push(actor, order, block);
+    } else {
+        shmq_buddy_free(actor, block);
+    }
 }
 
 /* Free a block that is this process's own (OWNED, queue 0) and whose word is `word`. */
@@ -119,14 +139,10 @@ static inline void shmq_block_free_own(struct shmq_actor *actor, uint32_t block,
 {
     uint32_t order = shmq_block_order(word);
 
-    if (shmq_cache_has_room(actor, order)) {
+    if (__builtin_expect(shmq_cache_has_room(actor, order), 1))
         shmq_cache_push(actor, order, block);
-    } else if (actor->cache.count[order] > 1) { /* full: keep the hotter half */
-        shmq_cache_spill(actor, order, (actor->cache.count[order] + 1u) / 2);
-        shmq_cache_push(actor, order, block);
-    } else {
-        shmq_buddy_free(actor, block);
-    }
+    else
+        shmq_cache_overflow(actor, order, block);
     if (shmq_load_relaxed(&actor->map->header->wanted, SHMQ_READ)) /* a hint: see shmq_block_feed */
         shmq_block_feed(actor);
 }
@@ -143,7 +159,7 @@ static inline int shmq_block_free(struct shmq_actor *actor, uint32_t block)
         actor->corrupt++;
         return SHMQ_CORRUPT;
     }
-    mine = shmq_block_word(shmq_block_gen(old) + 1, shmq_block_order(old), SHMQ_STATE_OWNED, 0, actor->slot);
+    mine = shmq_block_next(old, SHMQ_STATE_OWNED, 0, actor->slot);
     shmq_store_release(word, mine, SHMQ_ACK);
     shmq_block_free_own(actor, block, mine);
     return SHMQ_OK;

@@ -115,7 +115,8 @@ static inline int shmq_catalog_open(struct shmq_directory *directory, const char
 
 /* Call visit(context, info) for each region of the directory (NULL: this user's own), after removing those that
  * nobody is left of. No directory is no region. Returns SHMQ_OK or an error code. Lock-free. */
-static inline int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context, struct shmq_error *error)
+static inline int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context,
+    struct shmq_error *error)
 {
     struct shmq_catalog catalog;
     int result;
@@ -137,7 +138,8 @@ static inline int shmq_region_list(const char *directory, shmq_region_visit *vis
 }
 
 /* Unlink in an open directory. A header that cannot be trusted is no obstacle: the files go all the same. */
-static inline int shmq_catalog_unlink(const struct shmq_directory *directory, const char *name, struct shmq_error *error)
+static inline int shmq_catalog_unlink(const struct shmq_directory *directory, const char *name,
+    struct shmq_error *error)
 {
     struct shmq_files files;
     struct shmq_facts facts;

@@ -37,28 +37,43 @@ struct shmq_message {
     bool redelivered;
 };
 
+/* Is the block as an allocation leaves it? */
+static inline bool shmq_loan_sound(struct shmq_actor *actor, uint32_t order, struct shmq_hold *loan)
+{
+    loan->word = shmq_load_acquire(&actor->map->block[loan->block].word, SHMQ_READ); /* my own */
+    return shmq_block_move(loan->word, SHMQ_STATE_OWNED, 0, actor->slot) == loan->word
+        && shmq_block_order(loan->word) == order;
+}
+
+/* The first try gave nothing, or a block whose word somebody wrote over: such a one is never used again. */
+SHMQ_SELDOM int shmq_loan_again(struct shmq_actor *actor, uint32_t order, int result, struct shmq_hold *loan)
+{
+    for (uint32_t tries = 0; tries <= 2 * SHMQ_CACHE_SLOTS; tries++) {
+        if (result == SHMQ_NO_BLOCKS && !tries) {
+            shmq_cache_flush(actor);
+            shmq_buddy_merge(actor);
+        } else if (result != SHMQ_OK) {
+            return result;
+        } else {
+            actor->corrupt++;
+        }
+        result = shmq_block_alloc(actor, order, &loan->block);
+        if (result == SHMQ_OK && shmq_loan_sound(actor, order, loan))
+            return SHMQ_OK;
+    }
+    return SHMQ_NO_BLOCKS;
+}
+
 /* Get a block for `bytes` of payload, OWNED by this process; its content is undefined. OK; NO_BLOCKS, also after what
  * this process only kept at hand was given back and merged; INVALID where no block is that large. Lock-free. */
 static inline int shmq_loan(struct shmq_actor *actor, uint64_t bytes, struct shmq_hold *loan)
 {
     uint32_t order = shmq_order_for(actor->map, bytes);
+    int result = shmq_block_alloc(actor, order, &loan->block);
 
-    for (uint32_t tries = 0; tries <= 2 * SHMQ_CACHE_SLOTS; tries++) {
-        int result = shmq_block_alloc(actor, order, &loan->block);
-
-        if (result == SHMQ_NO_BLOCKS) {
-            shmq_cache_flush(actor);
-            shmq_buddy_merge(actor);
-            result = shmq_block_alloc(actor, order, &loan->block);
-        }
-        if (result != SHMQ_OK)
-            return result;
-        loan->word = shmq_load_acquire(&actor->map->block[loan->block].word, SHMQ_READ); /* my own */
-        if (shmq_block_word(shmq_block_gen(loan->word), order, SHMQ_STATE_OWNED, 0, actor->slot) == loan->word)
-            return SHMQ_OK;
-        actor->corrupt++; /* somebody wrote over its word: it is never used again */
-    }
-    return SHMQ_NO_BLOCKS;
+    if (__builtin_expect(result == SHMQ_OK && shmq_loan_sound(actor, order, loan), 1))
+        return SHMQ_OK;
+    return shmq_loan_again(actor, order, result, loan);
 }
 
 /* Does the block still belong to this handle? STALE: it was sent, released or overwritten. */
@@ -70,8 +85,7 @@ static inline int shmq_hold_check(const struct shmq_actor *actor, const struct s
 /* Give a loan or a held message back. The store is the acknowledgement. OK or STALE. Lock-free. */
 static inline int shmq_release(struct shmq_actor *actor, struct shmq_hold *hold)
 {
-    uint32_t gen = shmq_block_gen(hold->word) + 1;
-    uint64_t mine = shmq_block_word(gen, shmq_block_order(hold->word), SHMQ_STATE_OWNED, 0, actor->slot);
+    uint64_t mine = shmq_block_next(hold->word, SHMQ_STATE_OWNED, 0, actor->slot);
 
     if (shmq_hold_check(actor, hold) != SHMQ_OK)
         return SHMQ_STALE;
@@ -84,39 +98,38 @@ static inline int shmq_release(struct shmq_actor *actor, struct shmq_hold *hold)
  * OK or STALE. Wait-free. */
 static inline int shmq_edit(struct shmq_actor *actor, struct shmq_hold *hold)
 {
-    uint32_t gen = shmq_block_gen(hold->word) + 1;
-
     if (shmq_hold_check(actor, hold) != SHMQ_OK)
         return SHMQ_STALE;
-    hold->word = shmq_block_word(gen, shmq_block_order(hold->word), SHMQ_STATE_OWNED, 0, actor->slot);
+    hold->word = shmq_block_next(hold->word, SHMQ_STATE_OWNED, 0, actor->slot);
     shmq_store_release(&actor->map->block[hold->block].word, hold->word, SHMQ_ACK);
     return SHMQ_OK;
+}
+
+/* The queue was closed or shut down after the post: the block comes back, unless a receiver has it. */
+SHMQ_SELDOM int shmq_send_undo(struct shmq_actor *actor, struct shmq_hold *hold, uint64_t queued, uint32_t from,
+    struct shmq_place place, int result)
+{
+    uint64_t *word = &actor->map->block[hold->block].word;
+
+    hold->word = shmq_block_move(queued, SHMQ_STATE_OWNED, from, actor->slot);
+    if (!shmq_cas_seq_cst(word, queued, hold->word, SHMQ_S3_BACK))
+        return SHMQ_OK; /* taken: it has arrived */
+    shmq_cas_seq_cst(place.slot, place.word, shmq_slot_empty(shmq_slot_lap(place.word) + 1), SHMQ_S3_CLEAR);
+    return result;
 }
 
 /* After the post: is the queue still open? If not, the block comes back unless a receiver has it. */
 static inline int shmq_send_confirm(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *hold,
     uint64_t queued, uint32_t from, struct shmq_place place)
 {
-    const struct shmq_map *map = actor->map;
-    uint64_t *word = &map->block[hold->block].word;
-    uint32_t gen = shmq_block_gen(queued), order = shmq_block_order(queued);
     uint64_t flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_S3); /* races W1, QC1 and Q_SHUT: they look after */
     int result = shmq_queue_admits(ref, flags);
 
-    if (result == SHMQ_OK) {
-        if (flags & SHMQ_QUEUE_SLEEP)
-            shmq_wake(map, shmq_receivers(ref->queue), 1);
-        return SHMQ_OK;
-    }
-    hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, from ? from : ref->qid + 1, actor->slot);
-    if (!shmq_cas_seq_cst(word, queued, hold->word, SHMQ_S3_BACK))
-        return SHMQ_OK; /* taken: it has arrived */
-    shmq_cas_seq_cst(place.slot, place.word, shmq_slot_empty(shmq_slot_lap(place.word) + 1), SHMQ_S3_CLEAR);
-    if (!from) {
-        hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, 0, actor->slot);
-        shmq_store_release(word, hold->word, SHMQ_S3_KEEP);
-    }
-    return result;
+    if (__builtin_expect(result != SHMQ_OK, 0))
+        return shmq_send_undo(actor, hold, queued, from, place, result);
+    if (flags & SHMQ_QUEUE_SLEEP)
+        shmq_wake(actor->map, shmq_receivers(ref->queue), 1);
+    return SHMQ_OK;
 }
 
 /* Queue the block: S1, S2, S3. `from` is the queue that a forwarded message is held from (qid + 1), or 0; `from_epoch`
@@ -125,8 +138,8 @@ static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_qu
     uint32_t from, uint32_t from_epoch)
 {
     struct shmq_block *block = &actor->map->block[hold->block];
-    uint32_t gen = (shmq_block_gen(hold->word) + 1) & 0xffffff, order = shmq_block_order(hold->word);
-    uint64_t queued = shmq_block_word(gen, order, SHMQ_STATE_QUEUED, ref->qid + 1, actor->slot);
+    uint64_t queued = shmq_block_next(hold->word, SHMQ_STATE_QUEUED, ref->qid + 1, actor->slot);
+    uint32_t gen = shmq_block_gen(queued);
     struct shmq_place place;
     int result;
 
@@ -138,7 +151,7 @@ static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_qu
     result = shmq_queue_post(actor->map, ref, hold->block, gen, &place);
     if (result == SHMQ_OK)
         return shmq_send_confirm(actor, ref, hold, queued, from, place);
-    hold->word = shmq_block_word(gen, order, SHMQ_STATE_OWNED, from, actor->slot);
+    hold->word = shmq_block_move(queued, SHMQ_STATE_OWNED, from, actor->slot);
     return shmq_cas_seq_cst(&block->word, queued, hold->word, SHMQ_S2_BACK) ? result : SHMQ_OK;
 }
 
@@ -197,7 +210,7 @@ static inline int shmq_message_read(struct shmq_actor *actor, const struct shmq_
 }
 
 /* A message that cannot be is dropped and counted. */
-static inline void shmq_message_drop(struct shmq_actor *actor, struct shmq_message *message)
+SHMQ_SELDOM void shmq_message_drop(struct shmq_actor *actor, struct shmq_message *message)
 {
     actor->corrupt++;
     shmq_release(actor, &message->hold);
@@ -232,9 +245,7 @@ static inline int shmq_requeued_claim(struct shmq_actor *actor, const struct shm
     uint64_t word, struct shmq_message *message)
 {
     struct shmq_block *block = &actor->map->block[index];
-    uint64_t mine = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED, ref->qid + 1,
-        actor->slot);
-    uint64_t flags, position;
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, ref->qid + 1, actor->slot), flags, position;
     uint32_t epoch;
     bool known = shmq_block_epoch(actor->map, index, word, ref->qid, &epoch);
 
@@ -261,7 +272,7 @@ static inline int shmq_requeued_claim(struct shmq_actor *actor, const struct shm
 
 /* Look for a message that a dead receiver left. Goes on where the last search stopped; only a full round of all
  * blocks, begun after the count was read, proves that nothing is left [M2]. OK, EMPTY, CLOSED. */
-static inline int shmq_receive_requeued(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint64_t requeued,
+SHMQ_SELDOM int shmq_receive_requeued(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint64_t requeued,
     uint64_t done, struct shmq_message *message)
 {
     const struct shmq_map *map = actor->map;

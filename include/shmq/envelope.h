@@ -14,12 +14,14 @@ struct shmq_array_type {
     uint64_t shape[SHMQ_MAX_DIMENSIONS];
 };
 
-/* Can an element of this kind have this size? */
+/* Can an element of this kind have this size and order? */
 static inline bool shmq_array_type_sound(const struct shmq_array_type *type)
 {
     uint32_t size = type->item_size;
     bool power = size && !(size & (size - 1));
 
+    if (type->byte_order != '<' && type->byte_order != '>' && type->byte_order != '|')
+        return false;
     switch (type->kind) {
     case 'b': return size == 1;
     case 'i':
@@ -74,8 +76,7 @@ static inline int shmq_envelope_read(const struct shmq_block *block, uint64_t by
     type->dimensions = (uint32_t)shmq_field(word, 8, 8);
     type->byte_order = (char)shmq_field(word, 16, 8);
     type->item_size = (uint32_t)shmq_field(word, 32, 32);
-    if (type->dimensions > SHMQ_MAX_DIMENSIONS || !shmq_array_type_sound(type)
-        || (type->byte_order != '<' && type->byte_order != '>' && type->byte_order != '|'))
+    if (type->dimensions > SHMQ_MAX_DIMENSIONS || !shmq_array_type_sound(type))
         return SHMQ_CORRUPT;
     for (uint32_t i = 0; i < SHMQ_MAX_DIMENSIONS; i++) {
         uint64_t pair = shmq_load_acquire(&block->envelope.shape[i / 2], SHMQ_READ);

@@ -83,8 +83,8 @@ static inline int shmq_files_judge(const struct shmq_directory *directory, const
 }
 
 /* The system refused to open an entry: say why in terms of what it is, where that explains it. */
-static inline int shmq_files_open_refused(const struct shmq_directory *directory, int dir, const char *name, uint32_t type,
-    int refusal, struct shmq_error *error)
+static inline int shmq_files_open_refused(const struct shmq_directory *directory, int dir, const char *name,
+    uint32_t type, int refusal, struct shmq_error *error)
 {
     struct stat status;
     int code = SHMQ_OK;
@@ -154,7 +154,7 @@ static inline int shmq_directory_open(struct shmq_directory *directory, const ch
     if (result)
         return result;
     directory->shared = false;
-    result = make ? shmq_os_mkdirat(AT_FDCWD, directory->path, 0700) : 0;
+    result = make ? shmq_os_make_directory(AT_FDCWD, directory->path) : 0;
     if (result == -ENOENT)
         return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "parent of the directory", 0, 0);
     if (result && result != -EEXIST && result != -EACCES && result != -EROFS) /* it may be there all the same */
@@ -261,7 +261,8 @@ static inline int shmq_files_open_lock(const struct shmq_files *files)
 }
 
 /* If *fd is not what it was any more, open `name` of `dir` again, provided that is. Else *fd becomes -1. */
-static inline void shmq_files_repair_one(int *fd, const struct shmq_identity *identity, int dir, const char *name, int flags)
+static inline void shmq_files_repair_one(int *fd, const struct shmq_identity *identity, int dir, const char *name,
+    int flags)
 {
     if (shmq_os_is(*fd, identity))
         return;
@@ -289,7 +290,8 @@ static inline bool shmq_files_has_name(const struct shmq_directory *directory, c
     return shmq_os_fstatat(directory->fd, name, &status) == 0 && shmq_os_same(&status, &identity);
 }
 
-/* Remove `name` from the directory, if it still denotes the directory `dir`, which must be empty. */
+/* Remove `name` from the directory, if it still denotes the directory `dir`, which must be empty. Should it get
+ * another's in between, that one is not empty. */
 static inline int shmq_files_remove_name(const struct shmq_directory *directory, const char *name, int dir)
 {
     return shmq_files_has_name(directory, name, dir) ? shmq_os_unlinkat(directory->fd, name, AT_REMOVEDIR) : -ENOENT;
@@ -312,7 +314,9 @@ static inline int shmq_files_remove(const struct shmq_directory *directory, cons
             return result;
     }
     result = shmq_files_remove_name(directory, name, dir);
-    return result == -ENOENT ? 0 : result;
+    if (result == -ENOENT || (result == -ENOTEMPTY && !shmq_files_has_name(directory, name, dir)))
+        return 0;
+    return result;
 }
 
 #endif

@@ -78,7 +78,8 @@ static inline void shmq_header_format(const struct shmq_map *map, const struct s
     shmq_store_release(&header->life, 1, SHMQ_CREATE);
 }
 
-static inline int shmq_header_bound(const char *field, uint64_t found, uint64_t low, uint64_t high, struct shmq_error *error)
+static inline int shmq_header_bound(const char *field, uint64_t found, uint64_t low, uint64_t high,
+    struct shmq_error *error)
 {
     if (found < low || found > high)
         return shmq_error_set(error, SHMQ_ERROR_CORRUPT, field, found, found < low ? low : high);

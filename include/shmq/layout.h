@@ -61,6 +61,18 @@ static inline uint64_t shmq_block_word(uint32_t gen, uint32_t order, enum shmq_s
         | (uint64_t)(uint16_t)queue << 16 | (uint16_t)owner;
 }
 
+/* The same generation and order, in another state. */
+static inline uint64_t shmq_block_move(uint64_t word, enum shmq_state state, uint32_t queue, uint32_t owner)
+{
+    return (word & ~((1ull << 35) - 1)) | (uint64_t)state << 32 | (uint64_t)(uint16_t)queue << 16 | (uint16_t)owner;
+}
+
+/* The next generation, in another state. */
+static inline uint64_t shmq_block_next(uint64_t word, enum shmq_state state, uint32_t queue, uint32_t owner)
+{
+    return shmq_block_move(word + (1ull << 40), state, queue, owner); /* wraps within its 24 bits */
+}
+
 static inline uint32_t shmq_block_gen(uint64_t word) { return (uint32_t)(word >> 40); }
 static inline uint32_t shmq_block_order(uint64_t word) { return (uint32_t)shmq_field(word, 35, 5); }
 static inline uint32_t shmq_block_state(uint64_t word) { return (uint32_t)shmq_field(word, 32, 3); }

@@ -138,7 +138,7 @@ static inline int shmq_making_begin(struct shmq_making *making, const struct shm
     snprintf(making->name, sizeof making->name, SHMQ_MAKING_PREFIX "%016llx-%016llx-%s",
         (unsigned long long)shmq_os_now(), (unsigned long long)random, name);
     shmq_error_at(error, directory, making->name, NULL);
-    result = shmq_os_mkdirat(directory->fd, making->name, 0700);
+    result = shmq_os_make_directory(directory->fd, making->name);
     if (result)
         return shmq_error_set_os(error, "mkdir", result);
     making->dir = shmq_os_openat(directory->fd, making->name, O_RDONLY | O_DIRECTORY, 0);
@@ -210,8 +210,8 @@ static inline int shmq_making_hold(const struct shmq_making *making, void **page
 }
 
 /* Make and reserve a file, `size` bytes long, and map it. Returns a descriptor, or an error code. */
-static inline int shmq_making_segment(const struct shmq_making *making, const char *file, uint64_t size, uint64_t reserve,
-    void **address, struct shmq_error *error)
+static inline int shmq_making_segment(const struct shmq_making *making, const char *file, uint64_t size,
+    uint64_t reserve, void **address, struct shmq_error *error)
 {
     const char *call = "ftruncate";
     int result, fd = shmq_making_file(making, file, error);

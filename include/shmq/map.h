@@ -80,6 +80,7 @@ struct shmq_map {
 struct shmq_cache {
     uint32_t block[SHMQ_MAX_ORDERS][SHMQ_CACHE_SLOTS];
     uint8_t count[SHMQ_MAX_ORDERS];
+    uint64_t *shown;        /* the word of the process slot that tells others how much it holds */
     uint32_t blocks;        /* held in all orders together … */
     uint32_t granules;      /* … and how large they are … */
     uint32_t limit;         /* … and may be; 0: no cache at all */
@@ -235,6 +236,7 @@ static inline void shmq_actor_init(struct shmq_actor *actor, const struct shmq_m
     actor->map = map;
     actor->slot = slot;
     actor->epoch = epoch;
+    actor->cache.shown = &map->process[slot].cached;
     for (uint32_t tier = 0; tier < map->geometry.tiers; tier++) /* spread processes over the words */
         actor->word_hint[tier] = slot % map->geometry.word_count[tier];
 }

@@ -82,10 +82,11 @@ static inline void shmq_os_close(int fd)
     (void)close(fd);
 }
 
-static inline int shmq_os_mkdirat(int dir, const char *name, unsigned mode)
+/* A directory for its owner alone. */
+static inline int shmq_os_make_directory(int dir, const char *name)
 {
     SHMQ_OS_ENTER(mkdirat);
-    return mkdirat(dir, name, (mode_t)mode) ? -errno : 0;
+    return mkdirat(dir, name, 0700) ? -errno : 0;
 }
 
 /* `flags`: 0 or AT_REMOVEDIR. */

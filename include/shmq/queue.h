@@ -62,11 +62,15 @@ static inline uint64_t shmq_queue_skip(const struct shmq_queue_ref *ref, uint64_
     return position + ((full ? laps : laps - 1) << ref->capacity_shift) + 1;
 }
 
+/* Of a block word: 12 bits of the generation, state and queue. */
+#define SHMQ_MATCH_BITS (0xfffull << 40 | 0x7ull << 32 | 0xffffull << 16)
+
 /* Does the block still stand in this queue as the message that the slot names? */
 static inline bool shmq_queue_match(uint32_t qid, uint64_t block_word, uint64_t slot_word)
 {
-    return (shmq_block_gen(block_word) & 0xfff) == shmq_slot_gen(slot_word)
-        && shmq_block_state(block_word) == SHMQ_STATE_QUEUED && shmq_block_queue(block_word) == qid + 1;
+    uint64_t expected = shmq_block_word(shmq_slot_gen(slot_word), 0, SHMQ_STATE_QUEUED, qid + 1, 0);
+
+    return !((block_word ^ expected) & SHMQ_MATCH_BITS);
 }
 
 /* OK: the queue is this incarnation and open to senders. Else CLOSED or SHUT. */
@@ -241,7 +245,7 @@ static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_qu
             shmq_store_release(&ref->queue->head, shmq_hint_word(ref->epoch, place.position + 1), SHMQ_R2_HEAD);
             continue;
         }
-        mine = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED, ref->qid + 1, actor->slot);
+        mine = shmq_block_move(word, SHMQ_STATE_OWNED, ref->qid + 1, actor->slot);
         if (!shmq_cas_seq_cst(&map->block[block].word, word, mine, SHMQ_R1))
             continue;
         shmq_cas_seq_cst(place.slot, place.word, empty, SHMQ_R2);

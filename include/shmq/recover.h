@@ -107,9 +107,8 @@ static inline bool shmq_closer_current(const struct shmq_map *map, uint32_t bloc
 static inline void shmq_closer_requeue(struct shmq_closer *closer, uint32_t block, uint64_t word, uint32_t qid)
 {
     const struct shmq_map *map = closer->as->map;
-    uint32_t gen = shmq_block_gen(word), order = shmq_block_order(word);
-    uint64_t requeued = shmq_block_word(gen, order, SHMQ_STATE_REQUEUE, qid + 1, 0);
-    uint64_t mine = shmq_block_word(gen, order, SHMQ_STATE_OWNED, 0, closer->as->slot);
+    uint64_t requeued = shmq_block_move(word, SHMQ_STATE_REQUEUE, qid + 1, 0);
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, 0, closer->as->slot);
 
     if (!shmq_cas_seq_cst(&map->block[block].word, word, requeued, SHMQ_C3_REQUEUE))
         return;
@@ -139,10 +138,9 @@ static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, struc
     const struct shmq_map *map = closer->as->map;
     uint64_t word = candidate->word;
     uint64_t from_word = shmq_load_acquire(&map->block[candidate->block].m[SHMQ_M_FROM], SHMQ_READ);
-    uint32_t qid = shmq_candidate_queue(candidate), from = shmq_from_queue(from_word) - 1;
+    uint32_t from = shmq_from_queue(from_word) - 1;
     bool forwarded = from < map->geometry.queues && shmq_tag(from_word) == (shmq_block_gen(word) & 0xffff);
-    uint64_t mine = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED,
-        (forwarded ? from : qid) + 1, closer->as->slot);
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, forwarded ? from + 1 : 0, closer->as->slot);
 
     if (!shmq_cas_seq_cst(&map->block[candidate->block].word, word, mine, SHMQ_C3_BACK))
         return; /* a receiver or a drain has it */
@@ -317,7 +315,7 @@ static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
 {
     memset(&closer->requeued, 0, sizeof closer->requeued);
     closer->count = 0;
-    memset(&closer->as->cache, 0, sizeof closer->as->cache); /* the scan frees what it held */
+    shmq_cache_forget(closer->as); /* the scan frees what it held */
     shmq_closer_shut_queues(closer->as);
     shmq_closer_drain_queues(closer->as);
     shmq_closer_scan(closer);

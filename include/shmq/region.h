@@ -293,7 +293,8 @@ static inline int shmq_region_make(struct shmq_region *region, const struct shmq
     const struct shmq_facts *plan, struct shmq_error *error)
 {
     struct shmq_making making;
-    int result = shmq_making_begin(&making, &region->directory, options->mode ? options->mode : 0600, options->name, error);
+    uint32_t mode = options->mode ? options->mode : 0600;
+    int result = shmq_making_begin(&making, &region->directory, mode, options->name, error);
 
     if (result)
         return result;

@@ -15,8 +15,7 @@
 /* A queued message goes to the actor's process, which frees it. False: somebody was faster. */
 static inline bool shmq_drain_claim(struct shmq_actor *actor, uint32_t qid, uint32_t block, uint64_t word)
 {
-    uint64_t mine
-        = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED, qid + 1, actor->slot);
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, qid + 1, actor->slot);
 
     return shmq_cas_seq_cst(&actor->map->block[block].word, word, mine, SHMQ_QC2);
 }
@@ -87,7 +86,7 @@ static inline void shmq_requeue_drop_stale(struct shmq_actor *actor, uint32_t bl
         if (known && (int32_t)(epoch - shmq_flags_epoch(flags)) >= (flags & SHMQ_QUEUE_OPEN ? 0 : 1))
             return;
     }
-    mine = shmq_block_word(shmq_block_gen(word), shmq_block_order(word), SHMQ_STATE_OWNED, 0, actor->slot);
+    mine = shmq_block_move(word, SHMQ_STATE_OWNED, 0, actor->slot);
     if (shmq_cas_acq_rel(&map->block[block].word, word, mine, SHMQ_RQ2))
         shmq_buddy_free(actor, block);
 }

@@ -16,6 +16,10 @@
 #ifndef SHMQ_H
 #define SHMQ_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* open file description locks, memory advice; before the first system header */
+#endif
+
 #include "await.h"
 #include "census.h"
 #include "channel.h"

@@ -17,8 +17,8 @@ struct shmq_cgroup_files {
     const char *inactive, *active; /* lines of memory.stat: page cache, which the kernel gives back */
 };
 
-static inline int shmq_space_refuse(const char *limit, uint64_t asked, uint64_t available, uint64_t usage, uint64_t maximum,
-    struct shmq_error *error)
+static inline int shmq_space_refuse(const char *limit, uint64_t asked, uint64_t available, uint64_t usage,
+    uint64_t maximum, struct shmq_error *error)
 {
     shmq_error_set(error, SHMQ_ERROR_SPACE, limit, usage, maximum);
     error->asked = asked;

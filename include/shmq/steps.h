@@ -41,7 +41,6 @@
     X(S3, "re-read the flags after the post")                                                \
     X(S3_BACK, "closed after the post: take the block back")                                 \
     X(S3_CLEAR, "clear the slot of a block taken back")                                      \
-    X(S3_KEEP, "a block taken back becomes plain property")                                  \
     /* receive */                                                                            \
     X(R1, "claim the message: QUEUED -> OWNED")                                              \
     X(R1_RECHECK, "re-read the slot after the block word")                                   \

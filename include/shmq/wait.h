@@ -59,7 +59,7 @@ static inline int shmq_wait_sleep(const struct shmq_map *map, struct shmq_wait_p
 }
 
 /* Wake up to `sleepers` of those who announced. */
-static inline void shmq_wake(const struct shmq_map *map, struct shmq_wait_point point, uint32_t sleepers)
+SHMQ_SELDOM void shmq_wake(const struct shmq_map *map, struct shmq_wait_point point, uint32_t sleepers)
 {
     shmq_fetch_and_seq_cst(point.announce, ~point.bit, SHMQ_W2);
     shmq_fetch_add_seq_cst(point.seq, 1, SHMQ_W3);

@@ -27,6 +27,7 @@ static char check_context[256];
 
 static inline void check_failed(const char *file, int line, const char *condition)
 {
+    fflush(stdout);
     fprintf(stderr, "%s:%d: %s%s%s (process %d)\n", file, line, condition, check_context[0] ? "   in " : "",
         check_context, (int)getpid());
     fflush(stderr);

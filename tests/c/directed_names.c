@@ -73,7 +73,7 @@ static void open_gamma_body(void *argument) { sim_do_open(argument, SIM_GAMMA, 2
 /* The third died after N1: dir names its queue, which is not open yet. */
 static void stage_pending(void)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 2, "beta" };
+    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 2, sim_name(SIM_BETA) };
     uint32_t qid, epoch;
     uint64_t dir;
 
@@ -106,11 +106,12 @@ static void settle_delete_and_build(void)
 /* The name is written last: an open queue that has not got it was opened too early. */
 static void check_built_whole(void)
 {
-    uint32_t qid = other->named[SIM_BETA].ref.qid;
+    const struct shmq_queue_ref *beta = &other->named[SIM_BETA].ref;
+    uint64_t flags = beta->queue->flags;
     char text[SHMQ_NAME_WORDS * 8];
 
-    shmq_name_load(sim_map.name[qid].text, text);
-    SIM_CHECK(!(sim_map.queue[qid].flags & SHMQ_QUEUE_OPEN) || strcmp(text, "gamma") == 0, "a helper opened a half-built queue");
+    shmq_name_load(sim_map.name[beta->qid].text, text);
+    SIM_CHECK(!(flags & SHMQ_QUEUE_OPEN) || shmq_flags_epoch(flags) == beta->epoch || strcmp(text, sim_name(SIM_GAMMA)) == 0, "a helper opened a half-built queue");
     sim_run(builder, SIM_FOREVER);
     SIM_CHECK(sim_state(builder) == SIM_FINISHED && building->named[SIM_GAMMA].open, "the builder's queue is not open");
 }
@@ -283,4 +284,64 @@ void sim_test_close_leaves_claims_of_others(void)
 
     sim_stop_everywhere(&left);
     sim_stop_everywhere(&died);
+}
+
+/* A recoverer may stop or die at any step of giving up a dead process's claim. */
+static void stage_dead_claimant(void)
+{
+    stage_beta();
+    SIM_AS(third, sim_do_open(third, SIM_BETA, 2, false));
+    SIM_AS(third, sim_do_claim(third, SIM_BETA, false));
+    sim_slay(third);
+}
+
+static void recover_third(struct sim_process *self)
+{
+    (void)self;
+    sim_recover(third->actor.slot);
+}
+
+void sim_test_recoverer_of_claimant(void)
+{
+    static const struct sim_stop killed = { stage_dead_claimant, recover_third, NULL, check_claimable, true, false };
+    static const struct sim_stop stopped = { stage_dead_claimant, recover_third, remake_and_claim_beta, check_claim_kept, false, false };
+
+    sim_stop_everywhere(&killed);
+    sim_stop_everywhere(&stopped);
+}
+
+/* ---- H3: dir still names a queue that is deleted ---- */
+
+/* A helper died between Q2 and N2: beta is open and dir still names it. */
+static void stage_open_pending(void)
+{
+    stage_pending();
+    sim_impersonate(SIM_ROOT);
+    for (uint32_t qid = sim_map.geometry.max_processes; qid < sim_map.geometry.queues; qid++)
+        if (shmq_dir_queue(sim_map.header->dir) == qid + 1) {
+            shmq_queue_set_open(&sim_map, qid, sim_map.queue[qid].flags);
+            shmq_queue_ref_init(&sim_map, qid, shmq_flags_epoch(sim_map.queue[qid].flags), &other->named[SIM_BETA].ref);
+        }
+    victim->named[SIM_BETA] = other->named[SIM_BETA];
+}
+
+static void build_and_help(void)
+{
+    builder = sim_spawn(open_gamma_body, building);
+    SIM_CHECK(&sim_processes[builder] == building, "the builder is the second fibre");
+    sim_run(builder, builder_stop);
+    sim_impersonate(other->fibre);
+    sim_do_open(other, SIM_DELTA, 2, false);
+    sim_impersonate(SIM_ROOT);
+}
+
+void sim_test_deleter_of_pending_name(void)
+{
+    static const struct sim_stop killed = { stage_open_pending, delete_beta, build_and_help, check_built_whole, true, true };
+    static const struct sim_stop stopped = { stage_open_pending, delete_beta, build_and_help, check_built_whole, false, false };
+
+    for (builder_stop = 0; builder_stop < 140; builder_stop += 5) {
+        sim_stop_everywhere(&killed);
+        sim_stop_everywhere(&stopped);
+    }
 }

@@ -430,3 +430,100 @@ void sim_test_shut_during_receive(void)
     old_depth = 2;
     sim_stop_everywhere(&stop);
 }
+
+/* The queue is shut down between the post and the look after it, and the sender dies while it takes its block back. */
+static void send_old_body(void *argument) { result = sim_post(argument, &old_ref); }
+
+void sim_test_death_after_shut(void)
+{
+    bool ended = false;
+
+    old_depth = 2;
+    for (uint64_t writes = 1; !ended; writes++) {
+        sim_stopped(writes, 0);
+        stage_alpha_in_use();
+        sim_impersonate(SIM_ROOT);
+        sim_spawn(send_old_body, victim);
+        sim_run_to(SIM_VICTIM, SHMQ_S3);
+        SIM_AS(peer, sim_do_shut(peer, SIM_ALPHA));
+        sim_crash_soon(SIM_VICTIM, writes);
+        sim_impersonate(SIM_ROOT);
+        ended = sim_run(SIM_VICTIM, SIM_FOREVER) == SIM_FINISHED;
+        if (!ended)
+            sim_slay(victim);
+        sim_wind_up();
+    }
+}
+
+/* ---- a generation whose low 12 bits come round ---- */
+
+/* The message goes, and its block comes back into the queue with a generation that looks the same in a slot. */
+static void same_generation_again(void)
+{
+    uint32_t block, gen;
+
+    sim_impersonate(peer->fibre);
+    if (sim_fetch(peer, &old_ref) != SHMQ_OK)
+        return;
+    block = peer->held[0].hold.block;
+    gen = shmq_block_gen(peer->held[0].hold.word);
+    sim_do_release(peer, 0);
+    sim_map.block[block].word = shmq_block_word(gen + 4095, 0, SHMQ_STATE_FREE, 0, 0);
+    sim_post(peer, &old_ref);
+    SIM_CHECK(sim_map.block[block].word == shmq_block_word(gen + 4096, 0, SHMQ_STATE_QUEUED, old_ref.qid + 1, peer->actor.slot),
+        "the block was not used again");
+}
+
+static void stage_one_of_two(void)
+{
+    stage_alpha_in_use();
+    SIM_AS(peer, sim_post(peer, &old_ref));
+}
+
+static void stage_two_of_two(void)
+{
+    stage_one_of_two();
+    SIM_AS(peer, sim_post(peer, &old_ref));
+}
+
+static void make_room_and_same_generation(void)
+{
+    same_generation_again();
+    SIM_AS(peer, sim_fetch(peer, &old_ref));
+}
+
+/* How many accesses a send makes before it looks at the block in its slot. */
+static uint64_t accesses_before_judging(void)
+{
+    stage_two_of_two();
+    sim_impersonate(SIM_ROOT);
+    sim_spawn(send_old_body, victim);
+    sim_run_to(SIM_VICTIM, SHMQ_S2_RECHECK);
+    return sim_accesses(SIM_VICTIM) - 1;
+}
+
+/* The sender has read a slot of a full queue and not yet the block that it names. */
+static void judge_successor(void)
+{
+    uint64_t accesses = accesses_before_judging();
+
+    sim_stopped(accesses, 0);
+    stage_two_of_two();
+    sim_impersonate(SIM_ROOT);
+    sim_spawn(send_old_body, victim);
+    sim_run(SIM_VICTIM, accesses);
+    make_room_and_same_generation();
+    sim_impersonate(SIM_ROOT);
+    sim_run(SIM_VICTIM, SIM_FOREVER);
+    SIM_CHECK(result == SHMQ_OK, "a sender was told %d although there was room", result);
+    sim_wind_up();
+}
+
+void sim_test_same_generation_again(void)
+{
+    static const struct sim_stop receiver = { stage_one_of_two, receive_old, same_generation_again, NULL, false, false };
+
+    old_depth = 2;
+    sim_stop_everywhere(&receiver);
+    judge_successor();
+}

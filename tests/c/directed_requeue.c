@@ -400,3 +400,71 @@ void sim_test_two_free_one_requeued(void)
     sim_stop_everywhere(&stop);
     sim_stop_everywhere(&dies);
 }
+
+/* ---- F0: a sender dies before it posted, and so does its recoverer ---- */
+
+static uint64_t sender_stop;
+static bool sender_ended;
+
+static void post_alpha_body(void *argument) { sim_post(argument, &alpha); }
+
+static void stage_dead_sender(void)
+{
+    int fibre;
+
+    sim_stage(16);
+    maker = sim_player(1, 2);
+    sim_player(SIM_VICTIM, 2);
+    alpha = maker->named[SIM_ALPHA].ref;
+    sim_impersonate(SIM_ROOT);
+    fibre = sim_spawn(post_alpha_body, victim);
+    sim_run(fibre, sender_stop);
+    sender_ended = sim_state(fibre) == SIM_FINISHED;
+    sim_kill(fibre);
+    dead = victim;
+    sim_slay(dead);
+    sim_reset(1);
+}
+
+static void audit_now(void) { sim_processes_audit(); }
+
+void sim_test_sender_and_recoverer_die(void)
+{
+    static const struct sim_stop killed = { stage_dead_sender, recover_forwarder, NULL, audit_now, true, true };
+
+    for (sender_stop = 0, sender_ended = false; !sender_ended; sender_stop++)
+        sim_stop_everywhere(&killed);
+}
+
+/* ---- what a redelivered message tells of itself ---- */
+
+void sim_test_redelivery_tells(void)
+{
+    struct shmq_message first;
+
+    sim_stopped(0, 0);
+    sim_stage(16);
+    maker = sim_player(1, 4);
+    alpha = maker->named[SIM_ALPHA].ref;
+    for (int i = 0; i < 3; i++)
+        SIM_AS(maker, sim_post(maker, &alpha));
+    SIM_AS(maker, sim_fetch(maker, &alpha));
+    sim_do_release(maker, 0);
+    for (uint32_t death = 0; death < 4; death++) {
+        const struct shmq_message *message;
+
+        dead = sim_player(2, 4);
+        SIM_CHECK(sim_fetch(dead, &alpha) == SHMQ_OK, "no message after %u deaths", death);
+        message = &dead->held[0];
+        if (death == 0)
+            first = *message;
+        SIM_CHECK(message->label == first.label && message->position == first.position && message->deliveries == death
+                && message->redelivered == (death > 0),
+            "after %u deaths: label %u, position %llu, %u deliveries", death, message->label, (unsigned long long)message->position,
+            message->deliveries);
+        sim_slay(dead);
+        sim_recover_all();
+    }
+    SIM_CHECK(first.position == 1, "the second message of a queue is at position %llu", (unsigned long long)first.position);
+    sim_wind_up();
+}

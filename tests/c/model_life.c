@@ -187,6 +187,7 @@ struct life {
     struct life_region region[REGIONS];
     struct life_process process[PROCESSES];
     int8_t name, made, crashes;
+    int8_t owed;            /* at the last crash somebody was about to end the region: it must be gone at the end */
 };
 
 _Static_assert(sizeof(struct life) <= STATE_BYTES, "a state holds it");
@@ -275,9 +276,9 @@ static void life_lock(struct life *life, int process)
 /* What follows an attempt to end that found somebody attached. */
 static void life_not_ended(struct life_process *p) { p->pc = p->opening ? L_LOCK : L_DONE; }
 
-static void life_step(struct state *state, int process, int choice)
+/* Attach: look, lock, count. */
+static void life_step_open(struct life *life, int process, int choice)
 {
-    struct life *life = (struct life *)(void *)state;
     struct life_process *p = &life->process[process];
     struct life_region *region = &life->region[p->region];
 
@@ -294,7 +295,7 @@ static void life_step(struct state *state, int process, int choice)
         p->seen = region->life;
         p->pc = choice ? L_FAIL : p->seen == ENDED ? L_LATE : L_COUNT;
         break;
-    case L_COUNT:
+    default: /* L_COUNT */
         if (mutant != LIFE_COUNT_BY_STORE && region->life != p->seen) {
             p->pc = L_READ;
             break;
@@ -302,30 +303,39 @@ static void life_step(struct state *state, int process, int choice)
         region->life = (int8_t)(p->seen + 1);
         p->pc = L_OPEN;
         break;
-    case L_LATE: life_unlock(life, process); p->pc = L_REMOVE_DATA; break;
-    case L_FAIL:
-        life_unlock(life, process);
-        p->opening = 0;
-        p->pc = mutant == LIFE_FAIL_AND_GO ? L_DONE : L_END_READ;
-        break;
-    case L_OPEN: life_unlock(life, process); p->opening = 0; p->pc = L_END_READ; break;
+    }
+}
+
+/* Give the byte up: the region had ended, or something else failed, or it has been open long enough. */
+static void life_step_leave(struct life *life, int process)
+{
+    struct life_process *p = &life->process[process];
+    bool late = p->pc == L_LATE, failed = p->pc == L_FAIL;
+
+    life_unlock(life, process);
+    p->opening = late;
+    p->pc = late ? L_REMOVE_DATA : failed && mutant == LIFE_FAIL_AND_GO ? L_DONE : L_END_READ;
+}
+
+/* End: read life, look at the locks, CAS. The mutant that looks first reads life only with its CAS. */
+static void life_step_end(struct life *life, int process)
+{
+    struct life_process *p = &life->process[process];
+    struct life_region *region = &life->region[p->region];
+    bool reads_late = mutant == LIFE_LOOK_BEFORE_READ;
+
+    switch ((enum life_pc)p->pc) {
     case L_END_READ:
-        if (mutant == LIFE_LOOK_BEFORE_READ && region->life != ENDED && life_held(region)) {
-            life_not_ended(p);
-            break;
-        }
         p->seen = region->life;
-        p->pc = p->seen == ENDED ? L_REMOVE_DATA : mutant == LIFE_LOOK_BEFORE_READ ? L_END_CAS : L_END_LOOK;
-        if (mutant == LIFE_LOOK_BEFORE_READ && p->pc == L_END_CAS)
-            p->seen = NOBODY; /* reads it only just before the CAS */
+        p->pc = p->seen == ENDED ? L_REMOVE_DATA : L_END_LOOK;
         break;
     case L_END_LOOK:
         p->pc = L_END_CAS;
         if (life_held(region))
             life_not_ended(p);
         break;
-    case L_END_CAS:
-        if (region->life != p->seen && mutant != LIFE_END_BY_STORE && mutant != LIFE_LOOK_BEFORE_READ) {
+    default: /* L_END_CAS */
+        if (region->life != p->seen && mutant != LIFE_END_BY_STORE && !reads_late) {
             p->pc = L_END_READ;
             if (mutant == LIFE_GIVE_UP)
                 life_not_ended(p);
@@ -334,17 +344,39 @@ static void life_step(struct state *state, int process, int choice)
         region->life = ENDED;
         p->pc = L_REMOVE_DATA;
         break;
+    }
+}
+
+static void life_step_remove(struct life *life, int process)
+{
+    struct life_process *p = &life->process[process];
+    struct life_region *region = &life->region[p->region];
+
+    switch ((enum life_pc)p->pc) {
     case L_REMOVE_DATA: region->files &= ~DATA; p->pc = L_REMOVE_LOCK; break;
     case L_REMOVE_LOCK: region->files &= ~LOCK; p->pc = L_REMOVE_ADMIN; break;
     case L_REMOVE_ADMIN: region->files &= ~ADMIN; p->pc = L_REMOVE_NAME; break;
-    case L_REMOVE_NAME:
+    default: /* L_REMOVE_NAME */
         if (region->files == 0 && life->name == p->region)
             life->name = NOBODY;
         p->pc = p->opening ? L_LOOK : L_DONE;
         break;
-    case L_DONE:
-    case L_DEAD: break;
     }
+}
+
+static void life_step(struct state *state, int process, int choice)
+{
+    struct life *life = (struct life *)(void *)state;
+    int8_t pc = life->process[process].pc;
+
+    if (pc <= L_COUNT)
+        life_step_open(life, process, choice);
+    else if (pc <= L_OPEN)
+        life_step_leave(life, process);
+    else if (pc <= L_END_CAS)
+        life_step_end(life, process);
+    else
+        life_step_remove(life, process);
 }
 
 static void life_crash(struct state *state, int process)
@@ -354,9 +386,14 @@ static void life_crash(struct state *state, int process)
     if (life->crashes == CRASHES)
         return;
     life->crashes++;
+    life->owed = 0;
     life_unlock(life, process);
     memset(&life->process[process], 0, sizeof life->process[process]);
     life->process[process].pc = L_DEAD;
+    for (int other = 0; other < PROCESSES; other++)
+        if (life->process[other].pc >= L_END_READ && life->process[other].pc <= L_END_CAS
+            && life->process[other].region == life->name)
+            life->owed = 1;
 }
 
 static const char *life_wrong(const struct state *state)
@@ -390,6 +427,8 @@ static const char *life_left(const struct state *state)
         return NULL;
     if (life->crashes == 0)
         return "all have closed, nobody died, and the region is still there";
+    if (life->owed)
+        return "one who was ending the region left it there";
     /* The next lister removes it: it finds no admin, or ENDED, or no byte held. */
     return life_held(&life->region[life->name]) ? "a dead process holds a byte" : NULL;
 }
@@ -411,7 +450,8 @@ enum making_mutant {
 };
 
 static const char *const making_mutants[] = {
-    "", "[H2] the maker does not look whether `lock` still has a name", "[H2] the remover lets the byte go before it unlinks",
+    "", "[H2] the maker does not look whether `lock` still has a name",
+    "[H2] the remover lets the byte go before it unlinks",
     "[H2] the remover does not look whether the directory got its name", "the remover unlinks `lock` first",
     "the remover empties a directory without `lock`", "[H2] the maker builds without its byte"
 };
@@ -517,9 +557,7 @@ static void making_remove(struct making *making, int process)
         break;
     case K_OPEN:
         if (!(dir->files & LOCK)) {
-            if (mutant == MAKING_CLEAR_WITHOUT_LOCK)
-                dir->files = 0;
-            *pc = K_RMDIR;
+            *pc = mutant == MAKING_CLEAR_WITHOUT_LOCK ? K_UNLINK_1 : K_RMDIR;
             return;
         }
         break;

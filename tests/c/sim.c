@@ -195,6 +195,8 @@ void sim_kill(int fibre)
 
 void sim_crash_after(int fibre, uint64_t writes) { fibres[fibre].crash_after = writes; }
 
+void sim_crash_soon(int fibre, uint64_t writes) { fibres[fibre].crash_after = fibres[fibre].writes + writes; }
+
 void sim_crash_at(int fibre, enum shmq_step step, uint32_t occurrence)
 {
     fibres[fibre].crash_at = (struct sim_trigger){ step, occurrence };

@@ -75,6 +75,8 @@ extern bool sim_quiet_step[SHMQ_STEP_COUNT];
 void sim_kill(int fibre);
 /* Die by itself after so many effective writes, or at the n-th effective write under a step. 0: not. */
 void sim_crash_after(int fibre, uint64_t writes);
+/* The same, counted from now. */
+void sim_crash_soon(int fibre, uint64_t writes);
 void sim_crash_at(int fibre, enum shmq_step step, uint32_t occurrence);
 /* In random schedules: stall for long before the n-th access under a step. */
 void sim_stall_at(int fibre, enum shmq_step step, uint32_t occurrence);

@@ -108,6 +108,7 @@ static void late_write_happens(void)
 {
     if (!sim_running->delayed)
         return;
+    sim_point(sim_running->late.step); /* between the two swapped writes others go on */
     sim_running->delayed = false;
     take_effect(&sim_running->late);
 }

@@ -2,7 +2,7 @@
 /* The audit reads memory plainly: nobody runs meanwhile. */
 #include "sim_audit.h"
 
-#include "sim_ledger.h"
+#include "sim_process.h"
 
 static uint64_t block_word(uint32_t block) { return sim_map.block[block].word; }
 
@@ -168,6 +168,18 @@ static void audit_slots(uint32_t qid)
     }
 }
 
+/* A work queue is open under a name that somebody gave, whole. */
+static void audit_name(uint32_t qid)
+{
+    char text[SHMQ_NAME_WORDS * 8];
+
+    shmq_name_load(sim_map.name[qid].text, text);
+    for (uint32_t name = 0; name < SIM_NAMES; name++)
+        if (strcmp(text, sim_name(name)) == 0)
+            return;
+    sim_fail("audit: queue %u is open under a name that nobody gave: %s", qid, text);
+}
+
 static void audit_queue(uint32_t qid)
 {
     const struct shmq_queue *queue = &sim_map.queue[qid];
@@ -189,6 +201,8 @@ static void audit_queue(uint32_t qid)
     }
     SIM_CHECK(bits & (SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING), "audit: queue %u was built and never opened (flags %llx)", qid,
         (unsigned long long)queue->flags);
+    if ((bits & SHMQ_QUEUE_OPEN) && qid >= sim_map.geometry.max_processes)
+        audit_name(qid);
     if (owner != SHMQ_NO_OWNER)
         SIM_CHECK(shmq_process_state(sim_map.process[owner].state) == SHMQ_PROCESS_LIVE, "audit: queue %u belongs to process %u, which is gone",
             qid, owner);

@@ -19,6 +19,8 @@ void sim_test_post_against_close(void);
 void sim_test_post_against_recovery(void);
 void sim_test_shut_during_send(void);
 void sim_test_shut_during_receive(void);
+void sim_test_death_after_shut(void);
+void sim_test_same_generation_again(void);
 
 /* directed_requeue.c */
 void sim_test_holder_of_former_queue(void);
@@ -32,6 +34,8 @@ void sim_test_delete_during_recovery(void);
 void sim_test_stale_receiver_of_requeued(void);
 void sim_test_search_goes_round(void);
 void sim_test_two_free_one_requeued(void);
+void sim_test_sender_and_recoverer_die(void);
+void sim_test_redelivery_tells(void);
 
 /* directed_names.c */
 void sim_test_two_makers(void);
@@ -42,6 +46,8 @@ void sim_test_claimant_dies(void);
 void sim_test_claimant_of_former_queue(void);
 void sim_test_sharing_is_decided_once(void);
 void sim_test_close_leaves_claims_of_others(void);
+void sim_test_recoverer_of_claimant(void);
+void sim_test_deleter_of_pending_name(void);
 
 /* directed_wait.c */
 void sim_test_two_sleepers_two_posts(void);

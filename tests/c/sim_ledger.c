@@ -88,6 +88,10 @@ static void block_word_changed(const struct sim_write *write, uint32_t block)
     }
     if (!id)
         return;
+    if (to == SHMQ_STATE_QUEUED) {
+        message->sender_slot = shmq_block_owner(write->after);
+        message->sender_epoch = shmq_process_epoch(sim_map.process[message->sender_slot].state);
+    }
     if (from == SHMQ_STATE_QUEUED) {
         if (write->step == SHMQ_R1)
             claimed(message, id);
@@ -222,6 +226,9 @@ uint32_t sim_ledger_received(const struct shmq_message *received)
     SIM_CHECK(!message->acknowledged, "message %u was delivered after its release", id);
     SIM_CHECK(!message->failed, "message %u was delivered although its send failed", id);
     SIM_CHECK(++message->deliveries <= message->posts + message->requeues, "message %u was delivered %u times", id, message->deliveries);
+    SIM_CHECK((message->sender_slot == received->sender_slot && message->sender_epoch == received->sender_epoch)
+            || (received->redelivered && received->sender_slot == SHMQ_NO_OWNER),
+        "message %u of process %u is said to be of process %u", id, message->sender_slot, received->sender_slot);
     sim_ledger_check(id, "received");
     message->holder = sim_identity();
     message->releasing = false; /* whoever began to release it died before the step that counts */

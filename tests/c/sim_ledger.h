@@ -21,6 +21,7 @@ struct sim_message {
     uint32_t requeues;
     uint32_t redeliveries;  /* claims of a requeued block */
     uint32_t deliveries;
+    uint32_t sender_slot, sender_epoch; /* of its last send */
     int holder;             /* the fibre that holds it, SIM_ROOT for the main program, or SIM_NOBODY */
     bool in_ring;           /* posted in the queue's present incarnation, and its block word still says QUEUED */
     bool unsent;            /* its sender, or its closer, took it back before it arrived: it need not arrive */

@@ -5,7 +5,12 @@
 struct sim_process sim_processes[SIM_FIBRES];
 struct sim_process sim_root;
 
-static const char *const names[SIM_NAMES] = { "alpha", "beta", "gamma", "delta" };
+/* As long as names may be, and different only in the last word. */
+#define LONG "----------------------------------------------------------------------------------------------- "
+
+static const char *const names[SIM_NAMES] = { LONG "alfa", LONG "beta", LONG "gama", LONG "delt" };
+
+const char *sim_name(uint32_t name) { return names[name]; }
 
 /* Which incarnations are claimed, as far as live processes were told so. */
 static bool claimed_by_other(const struct sim_process *self, const struct shmq_queue_ref *ref, bool exclusive_only)
@@ -51,6 +56,24 @@ static void count_hand(const struct sim_process *process, uint32_t block, struct
             hand->queue = process->held[i].qid + 1;
             hand->epoch = process->held[i].epoch;
         }
+}
+
+static void audit_cached(const struct sim_process *process)
+{
+    const struct shmq_cache *cache = &process->actor.cache;
+
+    SIM_CHECK(sim_map.process[process->actor.slot].cached == ((uint64_t)cache->blocks << 32 | cache->granules),
+        "process %u caches %u blocks and says %llx", process->actor.slot, cache->blocks,
+        (unsigned long long)sim_map.process[process->actor.slot].cached);
+}
+
+void sim_processes_audit(void)
+{
+    audit_cached(&sim_root);
+    for (int fibre = 0; fibre < SIM_FIBRES; fibre++)
+        if (sim_processes[fibre].attached)
+            audit_cached(&sim_processes[fibre]);
+    sim_audit(sim_process_hand);
 }
 
 struct sim_hand sim_process_hand(uint32_t slot, uint32_t block)

@@ -40,6 +40,10 @@ void sim_processes_reset(void);
 
 /* What is counted as being in hand: see sim_audit. */
 struct sim_hand sim_process_hand(uint32_t slot, uint32_t block);
+/* Audit the region with what all processes have in hand. */
+void sim_processes_audit(void);
+/* The name of a named queue. */
+const char *sim_name(uint32_t name);
 /* The fibre is gone: the kernel frees its locks, and nobody holds what it held. */
 void sim_process_died(int fibre);
 

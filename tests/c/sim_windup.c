@@ -50,7 +50,7 @@ static void for_each_left(void (*act)(struct sim_process *process))
 void sim_wind_up(void)
 {
     sim_recover_all();
-    sim_audit(sim_process_hand);
+    sim_processes_audit();
     for (uint32_t name = 0; name < SIM_NAMES; name++)
         sim_drain_named(name);
     empty_hands(&sim_root);

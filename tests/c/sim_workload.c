@@ -376,7 +376,7 @@ static void on_death(int fibre)
 static void audit(void)
 {
     sim_recover_all();
-    sim_audit(sim_process_hand);
+    sim_processes_audit();
 }
 
 static void run(const struct sim_weather *weather)

@@ -339,7 +339,7 @@ static void a_corrupt_region_is_listed_with_its_error(void)
 
 static void the_umask_takes_nothing_away(void)
 {
-    mode_t before = umask(0277);
+    mode_t before = umask(077);
     struct shmq_region region;
     struct stat status;
 
@@ -422,12 +422,14 @@ static void a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else(v
     struct shmq_region region;
     struct shmq_error error;
     struct stat status;
+    mode_t before;
 
     if (geteuid())
         return;
     CHECK_EQUAL(mkdir(world_directory, 0700), 0);
     CHECK_EQUAL(chown(world_directory, 0, TEAM), 0);
     CHECK_EQUAL(chmod(world_directory, 02770), 0);
+    before = umask(077);
     world_open_with(&region, &options);
     for (int i = 0; i < 3; i++) {
         CHECK_EQUAL(stat(world_path(files[i]), &status), 0);
@@ -450,6 +452,7 @@ static void a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else(v
     CHECK_EQUAL(chmod(world_directory, 02777), 0);
     CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_SECURITY).expected, 02770);
     CHECK_EQUAL(rmdir(world_directory), 0);
+    umask(before);
 }
 
 /* ---- room ------------------------------------------------------------------------------------------------ */
@@ -499,6 +502,45 @@ static void space_that_others_took_meanwhile_is_refused_with_the_sizes(void)
     CHECK(world_clean());
 }
 
+static struct world_holder rival;
+
+static void let_a_rival_be_faster(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+
+    world_at(WORLD_NOTHING, NULL, 0);
+    world_hold(&rival, &options);
+}
+
+static void space_that_another_took_for_the_same_region_is_no_error(void)
+{
+    struct shmq_region region;
+
+    world_run_at("fallocate", 1, let_a_rival_be_faster);
+    world_plan.refusal = ENOSPC;
+    world_open(&region, "alpha");
+    world_verify(&region);
+    CHECK_EQUAL(region.self.slot, 1);
+    shmq_region_close(&region);
+    world_holder_end(&rival, false);
+}
+
+static void prefaulting_maps_the_data_now(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    unsigned char resident[256];
+    struct shmq_region region;
+    size_t pages = 0;
+
+    options.prefault = true;
+    world_open_with(&region, &options);
+    CHECK_EQUAL(mincore(region.map.data, WORLD_MIB, resident), 0);
+    for (size_t i = 0; i < sizeof resident; i++)
+        pages += resident[i] & 1;
+    CHECK_EQUAL(pages, sizeof resident);
+    shmq_region_close(&region);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
@@ -523,6 +565,8 @@ int main(int argc, char **argv)
         CHECK_TEST(a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else),
         CHECK_TEST(more_than_the_file_system_holds_is_refused_with_the_sizes),
         CHECK_TEST(space_that_others_took_meanwhile_is_refused_with_the_sizes),
+        CHECK_TEST(space_that_another_took_for_the_same_region_is_no_error),
+        CHECK_TEST(prefaulting_maps_the_data_now),
     };
 
     return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], world_around);

@@ -29,7 +29,7 @@ static int dir;
 static void around(void (*run)(void))
 {
     snprintf(directory, sizeof directory, "/dev/shm/shmq-test-os-%d", (int)getpid());
-    CHECK_EQUAL(shmq_os_mkdirat(AT_FDCWD, directory, 0700), 0);
+    CHECK_EQUAL(shmq_os_make_directory(AT_FDCWD, directory), 0);
     dir = shmq_os_openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, 0);
     CHECK(dir >= 0);
     run();
@@ -84,8 +84,8 @@ static void a_symlink_is_not_opened_and_a_fifo_does_not_block(void)
 
 static void a_rename_does_not_replace(void)
 {
-    CHECK_EQUAL(shmq_os_mkdirat(dir, "old", 0700), 0);
-    CHECK_EQUAL(shmq_os_mkdirat(dir, "new", 0700), 0);
+    CHECK_EQUAL(shmq_os_make_directory(dir, "old"), 0);
+    CHECK_EQUAL(shmq_os_make_directory(dir, "new"), 0);
     CHECK_EQUAL(shmq_os_rename_new(dir, "new", "old"), -EEXIST); /* though a plain rename would: it is empty */
     CHECK_EQUAL(shmq_os_unlinkat(dir, "old", AT_REMOVEDIR), 0);
     CHECK_EQUAL(shmq_os_rename_new(dir, "new", "old"), 0);
@@ -157,8 +157,8 @@ static void each_entry_of_a_directory_is_visited_once(void)
 {
     int count = 0;
 
-    CHECK_EQUAL(shmq_os_mkdirat(dir, "one", 0700), 0);
-    CHECK_EQUAL(shmq_os_mkdirat(dir, "two", 0700), 0);
+    CHECK_EQUAL(shmq_os_make_directory(dir, "one"), 0);
+    CHECK_EQUAL(shmq_os_make_directory(dir, "two"), 0);
     CHECK_EQUAL(shmq_os_each_entry(dir, count_entry, &count), 0);
     CHECK_EQUAL(count, 2);
 }
@@ -355,7 +355,7 @@ static void a_control_group_above_refuses_what_its_limit_does_not_leave(void)
     struct shmq_cgroup_files files = { "0::", directory, "max", "now", "inactive_file", "active_file" };
     struct shmq_error error;
 
-    CHECK_EQUAL(shmq_os_mkdirat(dir, "inner", 0700), 0);
+    CHECK_EQUAL(shmq_os_make_directory(dir, "inner"), 0);
     write_text("inner/max", "max\n");
     write_text("inner/now", "60\n");
     write_text("max", "100\n");

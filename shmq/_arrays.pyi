@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+from typing import Any
+
+__test__: dict[str, Any]

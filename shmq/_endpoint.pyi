@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Never, Self, disjoint_base
+
+from ._region import Region
+
+__test__: dict[str, Any]
+
+__pyx_capi__: dict[str, Any]
+
+@disjoint_base
+class Endpoint:
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def region(self) -> Region: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    def qsize(self) -> int: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+import os
+from typing import Any, Literal
+
+from typing_extensions import Never, Self
+
+from ._attachment import Attachment
+from ._receiver import Receiver
+from ._sender import Sender
+from .info import ProcessInfo, RegionInfo
+
+__test__: dict[str, Any]
+
+def open(
+    name: str,
+    size: int | str | None = None,
+    *,
+    process: str | None = None,
+    access: Literal["both"] = "both",
+    persist: bool = False,
+    granule: int | str | None = None,
+    mode: int = 0o600,
+    dir: str | os.PathLike[str] | None = None,
+    prefault: bool = False,
+    max_processes: int = 128,
+    max_queues: int = 256,
+) -> Region: ...
+def list_regions(dir: str | os.PathLike[str] | None = None) -> list[RegionInfo]: ...
+def unlink(name: str, missing_ok: bool = False, *, dir: str | os.PathLike[str] | None = None) -> None: ...
+
+class Region(Attachment):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        size: int | str | None = None,
+        *,
+        process: str | None = None,
+        access: Literal["both"] = "both",
+        persist: bool = False,
+        granule: int | str | None = None,
+        mode: int = 0o600,
+        dir: str | os.PathLike[str] | None = None,
+        prefault: bool = False,
+        max_processes: int = 128,
+        max_queues: int = 256,
+    ) -> Self: ...
+    @classmethod
+    def attach(
+        cls,
+        name: str,
+        *,
+        timeout: float | None = 0,
+        process: str | None = None,
+        access: Literal["both"] = "both",
+        dir: str | os.PathLike[str] | None = None,
+    ) -> Self: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def granule(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    def sender(self, queue: str, *, depth: int | None = None) -> Sender: ...
+    def receiver(
+        self,
+        queue: str,
+        *,
+        depth: int = 1024,
+        overflow: Literal["block"] = "block",
+        shared: bool = False,
+        spin: float | None = None,
+    ) -> Receiver: ...
+    def delete_queue(self, name: str) -> None: ...
+    def recover(self) -> int: ...
+    def processes(self) -> list[ProcessInfo]: ...
+    def stats(self) -> dict[str, Any]: ...
