@@ -36,7 +36,7 @@ bench: $(VENV)/with-test $(VENV)/built build/c/native
 	build/c/native | tee build/bench-native.txt
 	$(BIN)/python bench/bench_python.py --json build/bench-python.json
 	$(BIN)/python bench/costs.py --json build/bench-costs.json
-	$(BIN)/python -m pytest bench --benchmark-enable
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-columns=min,median,max --benchmark-sort=name
 
 lint: $(VENV)/with-lint $(VENV)/built
 	$(BIN)/ruff check .

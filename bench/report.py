@@ -18,7 +18,7 @@ class Line(NamedTuple):
     runs: Sequence[float]
     sign: str = ""  # "≤" or "≥"
     bound: float = 0.0
-    probes: float = 0.0  # how many cache-line round trips the median is, for a time
+    probes: float = 0.0  # of a time: how many cache-line round trips of its own run it was, the median
 
 
 def met(line: Line) -> bool:

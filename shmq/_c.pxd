@@ -111,6 +111,9 @@ cdef extern from "shmq/shmq.h" nogil:
     uint32_t shmq_flags_epoch(uint64_t word)
     uint64_t shmq_queue_flags(const shmq_map *map, uint32_t qid)
 
+    uint32_t shmq_claim_epoch(uint64_t word)
+    uint32_t shmq_claim_slot(uint64_t word)
+
     int shmq_queue_open(shmq_actor *actor, const shmq_queue_spec *spec, c_bool create, shmq_queue_ref *ref)
     int shmq_queue_delete(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_queue_shut(shmq_actor *actor, const shmq_queue_ref *ref)

@@ -9,7 +9,7 @@ from shmq._attachment cimport Attachment
 from shmq._c cimport (
     SHMQ_IN_USE, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_OK, SHMQ_POLICY_BLOCK,
     SHMQ_PROCESS_LIVE,
-    shmq_census, shmq_census_take, shmq_holdings, shmq_process_info, shmq_process_info_load, shmq_queue_claim, shmq_queue_delete,
+    shmq_claim_epoch, shmq_claim_slot, shmq_census, shmq_census_take, shmq_holdings, shmq_process_info, shmq_process_info_load, shmq_queue_claim, shmq_queue_delete,
     shmq_queue_describe, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
 )
 from shmq._endpoint cimport Endpoint
@@ -249,7 +249,7 @@ cdef class Region(Attachment):
 
     cdef str holder_name(self, uint64_t claim):
         cdef shmq_process_info info
-        cdef uint32_t slot = (claim & 0xFFFFFFFF) - 1
+        cdef uint32_t slot = shmq_claim_slot(claim)
         if slot >= self.map.geometry.max_processes:
             return "another receiver"
         shmq_process_info_load(self.map, slot, &info)
@@ -309,7 +309,7 @@ cdef class Region(Attachment):
                 "pid": info.pid, "name": info.name.decode("ascii", "replace"), "slot": slot,
                 "loans": max(0, <int> (holdings.loans - holdings.cached)), "held": holdings.held,
                 "cached": holdings.cached, "bytes": holdings.bytes, "queues": [queue["name"] for queue in queues
-                           if queue["claim"] == (<uint64_t> info.epoch << 32 | (slot + 1))],
+                           if shmq_claim_slot(queue["claim"]) == slot and shmq_claim_epoch(queue["claim"]) == info.epoch],
             })
         free(census)
         return found

@@ -137,8 +137,15 @@ static inline uint32_t shmq_config_kind(uint64_t word) { return (uint32_t)shmq_f
 static inline uint32_t shmq_config_capacity_shift(uint64_t word) { return (uint32_t)shmq_field(word, 8, 8); }
 static inline uint32_t shmq_config_policy(uint64_t word) { return (uint32_t)shmq_field(word, 16, 8); }
 
-/* Who claims a queue = process epoch32 | slot + 1; 0: nobody. */
-static inline uint64_t shmq_claim_word(uint32_t epoch, uint32_t slot) { return (uint64_t)epoch << 32 | (slot + 1); }
+/* Who claims a queue = process epoch32 | queue epoch16 | slot16 + 1; 0: nobody. The queue's epoch keeps a handle on an
+ * earlier incarnation from giving the present one's claim up. */
+static inline uint64_t shmq_claim_word(uint32_t process_epoch, uint32_t queue_epoch, uint32_t slot)
+{
+    return (uint64_t)process_epoch << 32 | (uint64_t)(uint16_t)queue_epoch << 16 | (uint16_t)(slot + 1);
+}
+
+static inline uint32_t shmq_claim_epoch(uint64_t word) { return (uint32_t)(word >> 32); }
+static inline uint32_t shmq_claim_slot(uint64_t word) { return (uint32_t)shmq_field(word, 0, 16) - 1; }
 
 /* A process slot's state = epoch32 | state. */
 enum shmq_process_state { SHMQ_PROCESS_FREE, SHMQ_PROCESS_LIVE, SHMQ_PROCESS_DEAD };

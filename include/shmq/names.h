@@ -79,29 +79,36 @@ static inline void shmq_queue_abandon(const struct shmq_map *map, uint32_t qid, 
     shmq_store_release(&map->queue[qid].flags, shmq_flags_word(epoch + 1, 0, 0), SHMQ_N3);
 }
 
+/* The latest lap of the `count` slots that earlier incarnations used. The last of them is either beyond the last ring
+ * and has the oldest lap there is, or it is within a lap of the others: measured from behind it, none looks older than
+ * it is, however far the ring has come. */
+static inline uint32_t shmq_latest_lap(const uint64_t *slots, uint32_t count)
+{
+    uint32_t oldest = shmq_slot_lap(shmq_load_acquire(&slots[count - 1], SHMQ_READ)) - 2, most = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t ahead = (shmq_slot_lap(shmq_load_acquire(&slots[i], SHMQ_READ)) - oldest) & 0xffffff;
+
+        if (ahead > most)
+            most = ahead;
+    }
+    return oldest + most;
+}
+
 /* Reserve the slots and start them SHMQ_LAP_GAP laps after whatever was there, so that no CAS prepared for an earlier
  * incarnation succeeds. Sets *base. OK or NO_SPACE. */
 static inline int shmq_queue_prepare_slots(const struct shmq_map *map, uint32_t qid, uint32_t shift, uint64_t *base)
 {
     uint64_t *slots = shmq_map_slots(map, qid);
-    uint32_t count = shmq_place_slots(map, qid), lap;
+    uint32_t used = shmq_place_slots(map, qid), count = 1u << shift, lap;
 
-    if (count < 1u << shift) {
-        if (map->ops->reserve(map->ops->context, shmq_slots_at(map, qid), 8ull << shift) != SHMQ_OK)
-            return SHMQ_NO_SPACE;
-        shmq_store_release(&map->queue[qid].place, shift + 1, SHMQ_Q1_FIELD);
-        count = 1u << shift;
-    }
-    lap = shmq_slot_lap(shmq_load_acquire(&slots[0], SHMQ_READ));
-    for (uint32_t i = 1; i < count; i++) {
-        uint32_t other = shmq_slot_lap(shmq_load_acquire(&slots[i], SHMQ_READ));
-
-        if (shmq_lap_distance(other, lap) > 0)
-            lap = other;
-    }
-    lap = (lap + SHMQ_LAP_GAP) & 0xffffff;
-    for (uint32_t i = 0; i < count; i++)
+    if (used < count && map->ops->reserve(map->ops->context, shmq_slots_at(map, qid), 8ull << shift) != SHMQ_OK)
+        return SHMQ_NO_SPACE;
+    lap = ((used ? shmq_latest_lap(slots, used) : 0) + SHMQ_LAP_GAP) & 0xffffff;
+    for (uint32_t i = 0; i < count || i < used; i++)
         shmq_store_release(&slots[i], shmq_slot_empty(lap), SHMQ_Q1_SLOT);
+    if (used < count) /* after the slots: none that a dead builder did not write counts as used */
+        shmq_store_release(&map->queue[qid].place, shift + 1, SHMQ_Q1_FIELD);
     *base = (uint64_t)lap << shift;
     return SHMQ_OK;
 }
@@ -307,7 +314,7 @@ static inline int shmq_queue_fix_sharing(const struct shmq_queue_ref *ref, bool 
 static inline int shmq_queue_claim(struct shmq_actor *actor, const struct shmq_queue_ref *ref, bool shared,
     uint64_t *holder)
 {
-    uint64_t mine = shmq_claim_word(actor->epoch, actor->slot);
+    uint64_t mine = shmq_claim_word(actor->epoch, ref->epoch, actor->slot);
     int result = shmq_queue_fix_sharing(ref, shared);
 
     if (result != SHMQ_OK || shared)
@@ -325,7 +332,7 @@ static inline int shmq_queue_claim(struct shmq_actor *actor, const struct shmq_q
 /* Give an exclusive claim back. */
 static inline void shmq_queue_unclaim(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
 {
-    shmq_cas_seq_cst(&ref->queue->claim, shmq_claim_word(actor->epoch, actor->slot), 0, SHMQ_UNCLAIM);
+    shmq_cas_seq_cst(&ref->queue->claim, shmq_claim_word(actor->epoch, ref->epoch, actor->slot), 0, SHMQ_UNCLAIM);
 }
 
 #endif

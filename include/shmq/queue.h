@@ -180,7 +180,9 @@ static inline int shmq_queue_post(const struct shmq_map *map, const struct shmq_
     return SHMQ_FULL;
 }
 
-/* Find the oldest occupied place; its message may be stale. OK, EMPTY, CLOSED. */
+/* Find the oldest occupied place; its message may be stale. OK, EMPTY, CLOSED.
+ * A slot d laps ahead proves that the position d - 1 laps on was posted, and thus that all up to d - 2 laps on are
+ * gone. Not more: a sender that took its block back has cleared its slot out of turn. */
 static inline int shmq_queue_find_head(const struct shmq_queue_ref *ref, struct shmq_place *place)
 {
     uint64_t start = shmq_queue_hint(ref, &ref->queue->head), position = start;
@@ -198,7 +200,7 @@ static inline int shmq_queue_find_head(const struct shmq_queue_ref *ref, struct 
                 return SHMQ_OK;
             break;
         }
-        position = shmq_queue_skip(ref, position, distance, false);
+        position = distance == 1 ? position + 1 : shmq_queue_skip(ref, position, distance - 1, false);
     }
     if (budget && position != start) /* or a sleeper would find a lagging hint "not empty" for ever */
         shmq_store_release(&ref->queue->head, shmq_hint_word(ref->epoch, position), SHMQ_R2_HEAD);
@@ -260,12 +262,13 @@ static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_qu
 
 /* Under which epoch does a block stand with queue qid, to which its word `word` ties it (OWNED while held, REQUEUE)?
  * M[1] answers where it names the queue, else M[0]; false where neither belongs to this generation [D5][D9][H4].
- * Compare it with flags that were read after this. */
+ * They are read in the opposite order of their writing: who sees a new M[0] sees a new M[1], too, although a forward
+ * that died before S1 has left the block word as it was. Compare the epoch with flags that were read after this. */
 static inline bool shmq_block_epoch(const struct shmq_map *map, uint32_t block, uint64_t word, uint32_t qid,
     uint32_t *epoch)
 {
-    uint64_t from = shmq_load_acquire(&map->block[block].m[SHMQ_M_FROM], SHMQ_READ);    /* pairs with S_FROM */
     uint64_t target = shmq_load_acquire(&map->block[block].m[SHMQ_M_EPOCH], SHMQ_READ); /* pairs with S_EPOCH */
+    uint64_t from = shmq_load_acquire(&map->block[block].m[SHMQ_M_FROM], SHMQ_READ);    /* pairs with S_FROM */
 
     if (shmq_from_queue(from) == qid + 1) {
         *epoch = shmq_from_epoch(from);

@@ -302,9 +302,10 @@ static inline void shmq_closer_give_up_queues(struct shmq_actor *as, uint32_t ep
     const struct shmq_map *map = as->map;
 
     for (uint32_t qid = 0; qid < map->geometry.queues; qid++) {
-        uint64_t flags = shmq_queue_flags(map, qid), claim = shmq_claim_word(epoch, as->slot);
+        uint64_t flags = shmq_queue_flags(map, qid);
+        uint64_t claim = shmq_load_acquire(&map->queue[qid].claim, SHMQ_READ); /* pairs with CLAIM */
 
-        if (shmq_load_acquire(&map->queue[qid].claim, SHMQ_READ) == claim) /* [M12] */
+        if (shmq_claim_slot(claim) == as->slot && shmq_claim_epoch(claim) == epoch) /* of any incarnation [M12] */
             shmq_cas_seq_cst(&map->queue[qid].claim, claim, 0, SHMQ_C4_CLAIM);
         if (shmq_closer_owns(as, flags))
             shmq_queue_free_record(map, qid, shmq_flags_epoch(flags));

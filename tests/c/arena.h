@@ -43,6 +43,7 @@ struct arena {
     uint32_t reserves;
     uint64_t reserved_at, reserved_bytes; /* the last reservation */
     bool refuse_reserve;
+    void (*while_reserving)(void);  /* what others do meanwhile, once, or NULL */
     uint64_t clock, tick;           /* ns; how much each look at the clock adds */
 };
 
@@ -56,6 +57,12 @@ static inline int arena_reserve(void *context, uint64_t offset, uint64_t bytes)
     arena.reserves++;
     arena.reserved_at = offset;
     arena.reserved_bytes = bytes;
+    if (arena.while_reserving) {
+        void (*others)(void) = arena.while_reserving;
+
+        arena.while_reserving = NULL;
+        others();
+    }
     return arena.refuse_reserve ? SHMQ_NO_SPACE : SHMQ_OK;
 }
 
@@ -96,6 +103,7 @@ static inline void arena_forget(void)
     arena.wakes = arena.sleeps = arena.reserves = 0;
     arena.slept_on = NULL;
     arena.while_asleep = NULL;
+    arena.while_reserving = NULL;
     arena.sleep_result = SHMQ_TIMEOUT;
     arena.refuse_reserve = false;
     arena.clock = 1000000000;

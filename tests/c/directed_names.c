@@ -234,7 +234,7 @@ static void check_claim_kept(void)
     const struct sim_opened *opened = &other->named[SIM_BETA];
 
     if (opened->claim == SIM_EXCLUSIVE)
-        SIM_CHECK(opened->ref.queue->claim == shmq_claim_word(other->actor.epoch, other->actor.slot), "a claim was given back by a stranger");
+        SIM_CHECK(opened->ref.queue->claim == shmq_claim_word(other->actor.epoch, opened->ref.epoch, other->actor.slot), "a claim was given back by a stranger");
 }
 
 void sim_test_claimant_of_former_queue(void)
@@ -344,4 +344,32 @@ void sim_test_deleter_of_pending_name(void)
         sim_stop_everywhere(&killed);
         sim_stop_everywhere(&stopped);
     }
+}
+
+/* An outdated handle gives up what it had, not what its process has of the next incarnation. */
+static void stage_two_handles(void)
+{
+    stage_beta();
+    SIM_AS(victim, sim_do_claim(victim, SIM_BETA, false));
+    remake_beta();
+    SIM_AS(victim, sim_do_open(victim, SIM_BETA, 2, false));
+    SIM_AS(victim, sim_do_claim(victim, SIM_BETA, false));
+}
+
+static void close_outdated(struct sim_process *self) { sim_do_unclaim_outdated(self); }
+
+static void check_still_claimed(void)
+{
+    int claimed;
+
+    SIM_CHECK(victim->named[SIM_BETA].claim == SIM_EXCLUSIVE, "the next incarnation could not be claimed");
+    SIM_AS(other, claimed = sim_do_claim(other, SIM_BETA, false));
+    SIM_CHECK(claimed == SHMQ_IN_USE, "an outdated handle gave up the claim on the next incarnation: %d", claimed);
+}
+
+void sim_test_outdated_claim(void)
+{
+    static const struct sim_stop stop = { stage_two_handles, close_outdated, NULL, check_still_claimed, false, false };
+
+    sim_stop_everywhere(&stop);
 }

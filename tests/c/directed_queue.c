@@ -527,3 +527,116 @@ void sim_test_same_generation_again(void)
     sim_stop_everywhere(&receiver);
     judge_successor();
 }
+
+/* ---- a block is taken back out of order while a receiver's hint lags ---- */
+
+static void receive_and_release_body(void *argument)
+{
+    struct sim_process *self = argument;
+
+    if (sim_fetch(self, &old_ref) == SHMQ_OK)
+        sim_do_release(self, 0);
+}
+
+/* One receiver stores its hint late; a sender posts while the queue is shut down and takes its block back. */
+static void take_back_beside_lagging_hint(uint32_t passed, uint32_t queued)
+{
+    const struct shmq_queue_ref *ref;
+    uint32_t count = 0;
+
+    stage_alpha_in_use();
+    other = sim_player(2, old_depth);
+    ref = &peer->named[SIM_ALPHA].ref;
+    SIM_AS(peer, sim_post(peer, ref));
+    sim_impersonate(SIM_ROOT);
+    sim_spawn(receive_and_release_body, victim);
+    sim_run_to(SIM_VICTIM, SHMQ_R2_HEAD);
+    sim_impersonate(peer->fibre);
+    for (uint32_t i = 0; i < passed; i++) {
+        sim_post(peer, ref);
+        sim_fetch(peer, ref);
+        sim_do_release(peer, 0);
+    }
+    for (uint32_t i = 0; i < queued; i++)
+        sim_post(peer, ref);
+    sim_impersonate(SIM_ROOT);
+    SIM_CHECK(sim_spawn(send_old_body, &sim_processes[1]) == 1, "the sender is the second fibre");
+    sim_run_to(1, SHMQ_S3);
+    SIM_AS(other, sim_do_shut(other, SIM_ALPHA));
+    sim_impersonate(SIM_ROOT);
+    sim_run(1, SIM_FOREVER);
+    sim_run(SIM_VICTIM, SIM_FOREVER);
+    sim_impersonate(other->fibre);
+    while (sim_fetch(other, ref) == SHMQ_OK) {
+        sim_do_release(other, 0);
+        count++;
+    }
+    SIM_CHECK(count == queued + (result == SHMQ_OK), "%u messages were queued at a shut down, %u came", queued + (result == SHMQ_OK), count);
+    sim_wind_up();
+}
+
+void sim_test_take_back_beside_lagging_hint(void)
+{
+    for (old_depth = 2; old_depth <= 4; old_depth++)
+        for (uint32_t passed = 0; passed < 12; passed++)
+            for (uint32_t queued = 0; queued < old_depth; queued++) {
+                sim_stopped(old_depth * 100 + passed, queued);
+                take_back_beside_lagging_hint(passed, queued);
+            }
+}
+
+/* ---- a ring far ahead of slots that an earlier, larger ring left ---- */
+
+/* As after so many laps of messages: the slots of the ring, empty, and the hints. */
+static void advance(const struct shmq_queue_ref *ref, uint32_t laps_on)
+{
+    struct shmq_queue *queue = ref->queue;
+    uint64_t by = (uint64_t)laps_on << ref->capacity_shift;
+
+    for (uint32_t i = 0; i < 1u << ref->capacity_shift; i++)
+        ref->slots[i] = shmq_slot_empty(shmq_slot_lap(ref->slots[i]) + laps_on);
+    queue->tail = shmq_hint_word(ref->epoch, shmq_hint_position(queue->tail) + by);
+    queue->head = shmq_hint_word(ref->epoch, shmq_hint_position(queue->head) + by);
+}
+
+/* A sender stops before its post; its queue lives on for many laps, is deleted and made again with some depth. */
+static void far_ahead(uint32_t first, uint32_t second, uint32_t third, uint32_t laps_before, uint32_t laps_on)
+{
+    old_depth = first;
+    stage_alpha_in_use();
+    sim_remake_alpha(peer, second);
+    old_ref = peer->named[SIM_ALPHA].ref;
+    for (uint32_t i = 0; i < laps_before << old_ref.capacity_shift; i++) {
+        sim_post(peer, &old_ref);
+        sim_fetch(peer, &old_ref);
+        sim_do_release(peer, 0);
+    }
+    sim_impersonate(SIM_ROOT);
+    sim_spawn(send_old_body, victim);
+    sim_run_to(SIM_VICTIM, SHMQ_S2);
+    advance(&old_ref, laps_on);
+    sim_remake_alpha(peer, third);
+    sim_impersonate(SIM_ROOT);
+    sim_run_to(SIM_VICTIM, SHMQ_S3);
+    sim_impersonate(peer->fibre);
+    SIM_CHECK(sim_fetch(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_EMPTY, "a message for a deleted queue arrived in the next");
+    sim_impersonate(SIM_ROOT);
+    sim_run(SIM_VICTIM, SIM_FOREVER);
+    SIM_CHECK(result == SHMQ_CLOSED, "a send to a deleted queue returned %d", result);
+    new_depth = third;
+    check_flow();
+    sim_wind_up();
+}
+
+void sim_test_far_ahead_of_old_slots(void)
+{
+    static const uint32_t depths[][3] = { { 4, 2, 2 }, { 2, 2, 4 }, { 2, 4, 2 }, { 4, 2, 4 }, { 2, 2, 2 } };
+    static const uint32_t laps[] = { 0, 1, 1000, (1 << 23) - 3, (1 << 23) - 1, 1 << 23, (1 << 23) + 1, (1 << 23) + 5, (1 << 24) - 6 };
+
+    for (uint32_t i = 0; i < sizeof depths / sizeof depths[0]; i++)
+        for (uint32_t before = 0; before < 4; before++)
+            for (uint32_t j = 0; j < sizeof laps / sizeof laps[0]; j++) {
+                sim_stopped(i * 10 + before, laps[j]);
+                far_ahead(depths[i][0], depths[i][1], depths[i][2], before, laps[j]);
+            }
+}

@@ -468,3 +468,95 @@ void sim_test_redelivery_tells(void)
     SIM_CHECK(first.position == 1, "the second message of a queue is at position %llu", (unsigned long long)first.position);
     sim_wind_up();
 }
+
+/* ---- a requeued message goes and comes back, the same in its word, while somebody looks at it ---- */
+
+static uint64_t worker_writes;
+static bool worker_ended;
+
+static void stage_requeued_and_dead(void)
+{
+    sim_stage(16);
+    maker = sim_player(1, 4);
+    dead = sim_player(3, 4);
+    worker = sim_player(2, 4);
+    sim_play(SIM_VICTIM);
+    alpha = maker->named[SIM_ALPHA].ref;
+    target_ref = maker->inbox;
+    SIM_AS(maker, sim_post(maker, &alpha));
+    SIM_AS(worker, sim_fetch(worker, &alpha));
+    sim_slay(worker);
+    sim_recover_all();
+    worker = sim_player(2, 4);
+    sim_slay(dead);
+}
+
+/* A worker takes it, begins to forward it and dies. */
+static void take_forward_die_body(void *argument)
+{
+    struct sim_process *self = argument;
+    struct shmq_queue_ref ref = target_ref;
+
+    if (sim_fetch(self, &alpha) == SHMQ_OK)
+        sim_do_forward(self, 0, &ref);
+}
+
+static void worker_forwards_and_dies(void)
+{
+    int fibre, idle = sim_spawn(post_alpha_body, maker);
+
+    SIM_CHECK(idle == 1, "the second fibre stands for the maker and does nothing");
+    fibre = sim_spawn(take_forward_die_body, worker);
+    SIM_CHECK(&sim_processes[fibre] == worker, "the worker is the third fibre");
+    sim_crash_after(fibre, worker_writes);
+    worker_ended = worker_ended || sim_run(fibre, SIM_FOREVER) == SIM_FINISHED;
+    sim_slay(worker);
+    for (uint32_t slot = 0; slot < sim_map.geometry.max_processes; slot++)
+        if (slot == worker->actor.slot)
+            sim_recover(slot);
+}
+
+static void recover_all_self(struct sim_process *self) { sim_sweep(&self->actor); }
+
+static void check_not_lost(void)
+{
+    sim_recover_all();
+    count_alpha(maker, &alpha);
+    count_alpha(maker, &maker->inbox);
+    SIM_CHECK(sim_messages[1].acknowledged || victim->held_count, "a requeued message is lost");
+}
+
+void sim_test_requeued_goes_and_comes_back(void)
+{
+    static const struct sim_stop closer = { stage_requeued_and_dead, recover_all_self, worker_forwards_and_dies, check_not_lost, false, false };
+    static const struct sim_stop receiver = { stage_requeued_and_dead, receive_alpha, worker_forwards_and_dies, check_not_lost, false, false };
+
+    for (worker_writes = 1, worker_ended = false; worker_writes < 20; worker_writes++) {
+        sim_stop_everywhere(&closer);
+        sim_stop_everywhere(&receiver);
+    }
+}
+
+/* The same while a closer requeues it. */
+static void stage_dead_holder_of_one(void)
+{
+    sim_stage(16);
+    maker = sim_player(1, 4);
+    worker = sim_player(2, 4);
+    dead = sim_player(3, 4);
+    sim_play(SIM_VICTIM);
+    alpha = maker->named[SIM_ALPHA].ref;
+    target_ref = maker->inbox;
+    SIM_AS(maker, sim_post(maker, &alpha));
+    SIM_AS(dead, sim_fetch(dead, &alpha));
+    sim_slay(dead);
+    alpha.queue->requeued++; /* somebody else's close: receivers look */
+}
+
+void sim_test_requeueing_goes_and_comes_back(void)
+{
+    static const struct sim_stop closer = { stage_dead_holder_of_one, recover_dead, worker_forwards_and_dies, check_not_lost, false, false };
+
+    for (worker_writes = 1; worker_writes < 20; worker_writes++)
+        sim_stop_everywhere(&closer);
+}

@@ -329,3 +329,60 @@ void sim_test_ends_stop_beside_sleepers(void)
 
 void sim_test_sends_stop_beside_sleepers(void) { actor_against_sleeper(send_two_body, wait_for_one, NULL); }
 void sim_test_takes_stop_beside_sleepers(void) { actor_against_sleeper(take_two_body, wait_for_space, fill); }
+
+/* ---- W2 before W3, and both before the wake ---- */
+
+static void send_one_body(void *argument) { SIM_CHECK(sim_post(argument, &alpha) == SHMQ_OK, "no room to send"); }
+
+static void nothing(void *argument) { (void)argument; }
+
+/* One sleeper, one sender, each stopped everywhere. */
+void sim_test_one_sleeper_one_send(void)
+{
+    bool ended = false;
+
+    for (uint64_t accesses = 0; !ended; accesses++)
+        for (uint64_t fallen = 0; fallen < 24; fallen++) {
+            sim_stopped(accesses, fallen);
+            stage_sleepers(2);
+            sim_spawn(wait_for_one, &sim_processes[0]);
+            sim_spawn(nothing, &sim_processes[1]);
+            sim_spawn(send_one_body, sender);
+            sim_run(0, fallen);
+            ended = sim_run(SLEEPERS, accesses) == SIM_FINISHED;
+            run_awake();
+            sim_run(SLEEPERS, ENDLESS);
+            run_awake();
+            check_none_asleep();
+            sim_wind_up();
+        }
+}
+
+/* Somebody announced and died; another takes the message that the sender is waking for; a third falls asleep. */
+void sim_test_announcement_of_the_dead(void)
+{
+    bool ended = false;
+
+    for (uint64_t accesses = 0; !ended; accesses++) {
+        struct sim_process *taker;
+
+        sim_stopped(accesses, 0);
+        stage_sleepers(2);
+        taker = sim_player(SLEEPERS + 1, 2);
+        shmq_wait_announce(shmq_receivers(alpha.queue));
+        sim_impersonate(SIM_ROOT);
+        sim_spawn(wait_for_one, &sim_processes[0]);
+        sim_spawn(nothing, &sim_processes[1]);
+        sim_spawn(send_one_body, sender);
+        ended = sim_run(SLEEPERS, accesses) == SIM_FINISHED;
+        SIM_AS(taker, sim_fetch(taker, &alpha));
+        sim_impersonate(SIM_ROOT);
+        run_awake();
+        sim_run(SLEEPERS, ENDLESS);
+        run_awake();
+        post();
+        run_awake();
+        check_none_asleep();
+        sim_wind_up();
+    }
+}

@@ -9,6 +9,7 @@
 #include "sim_engine.h"
 
 #define LIVELOCK_TURNS 20000000u
+#define LIVELOCK_ACCESSES 20000000u /* of one fibre, or of the main program in one schedule */
 #define NS_PER_TURN 1000u
 
 uint32_t sim_min_capacity_shift = 1;
@@ -57,6 +58,7 @@ void sim_reset(uint64_t seed)
     turn = 0;
     sim_running = &sim_main_fibre;
     sim_main_fibre.delayed = false;
+    sim_main_fibre.accesses = 0;
     sim_store_buffer = false;
     random_seed(seed);
 }
@@ -142,12 +144,22 @@ static void random_point(enum shmq_step step)
         leave(false);
 }
 
+static void count_access(struct sim_fibre *fibre)
+{
+    if (++fibre->accesses > LIVELOCK_ACCESSES)
+        sim_fail("livelock: %u accesses and no end", LIVELOCK_ACCESSES);
+}
+
 void sim_point(enum shmq_step step)
 {
     struct sim_fibre *fibre = sim_running;
 
-    if (fibre == &sim_main_fibre || sim_quiet_step[step])
+    if (sim_quiet_step[step])
         return;
+    if (fibre == &sim_main_fibre) {
+        count_access(fibre);
+        return;
+    }
     if (scheduling) {
         random_point(step);
     } else {
@@ -155,7 +167,7 @@ void sim_point(enum shmq_step step)
             leave(false);
         fibre->budget--;
     }
-    fibre->accesses++;
+    count_access(fibre);
 }
 
 static void die(void)

@@ -127,6 +127,12 @@ struct sim_step_count {
     uint64_t loads, writes, misses, crashes; /* misses: CASes that failed */
 };
 
+/* How a step is used, for the list of mutants to be complete. */
+struct sim_step_use {
+    bool loads, writes, swaps; /* swaps: compare and swap */
+};
+
+extern struct sim_step_use sim_step_use[SHMQ_STEP_COUNT];
 extern struct sim_step_count sim_step_count[SHMQ_STEP_COUNT];
 const char *sim_step_name(enum shmq_step step);
 

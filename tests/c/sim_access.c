@@ -7,6 +7,7 @@
 void (*sim_observer)(const struct sim_write *write);
 struct sim_mutant sim_mutant = { SIM_NO_MUTATION, SHMQ_STEP_COUNT };
 struct sim_step_count sim_step_count[SHMQ_STEP_COUNT];
+struct sim_step_use sim_step_use[SHMQ_STEP_COUNT];
 
 static bool mutated(enum shmq_step step, enum sim_mutation mutation)
 {
@@ -123,6 +124,7 @@ uint64_t shmq_sim_load(const uint64_t *word, enum shmq_step step, enum shmq_orde
 
     (void)order;
     sim_point(step);
+    sim_step_use[step].loads = true;
     count(step)->loads++;
     value = own_view(word);
     if (sim_mutant.mutation != SIM_STALE_LOAD)
@@ -145,6 +147,8 @@ static uint64_t perform(struct sim_pending *write)
     struct sim_fibre *fibre = sim_running;
     uint64_t seen = own_view(write->word);
 
+    sim_step_use[write->step].writes = true;
+    sim_step_use[write->step].swaps |= write->operation == SIM_CAS;
     if (write->operation == SIM_CAS && mutated(write->step, SIM_CAS_AS_STORE)) {
         write->operation = SIM_STORE;
         seen = write->expected;

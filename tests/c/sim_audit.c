@@ -145,8 +145,8 @@ static void audit_word(uint32_t tier, uint32_t word)
 
 /* ---- queues ---- */
 
-/* In an open queue no slot is stale once nobody is inside an operation. In a closed one a straggler's may be left: the
- * next maker rewrites it. */
+/* In an open queue no slot is stale once nobody is inside an operation. In one that is closed or shut down the slot of a
+ * sender that took its block back may be: nobody posts there any more, and the next maker rewrites it. */
 static void audit_slots(uint32_t qid)
 {
     const struct shmq_queue *queue = &sim_map.queue[qid];
@@ -162,7 +162,7 @@ static void audit_slots(uint32_t qid)
             continue;
         SIM_CHECK(value <= sim_map.geometry.granules, "audit: slot %u of queue %u names block %u", i, qid, value - 1);
         word = block_word(value - 1);
-        SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (shmq_block_state(word) == SHMQ_STATE_QUEUED && shmq_block_queue(word) == qid + 1),
+        SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (bits & SHMQ_QUEUE_SHUT) || (shmq_block_state(word) == SHMQ_STATE_QUEUED && shmq_block_queue(word) == qid + 1),
             "audit: slot %u of queue %u (flags %llx) still names block %u, which says %llx", i, qid,
             (unsigned long long)queue->flags, value - 1, (unsigned long long)word);
     }
@@ -188,11 +188,11 @@ static void audit_queue(uint32_t qid)
 
     audit_slots(qid);
     if (queue->claim) {
-        uint32_t slot = (uint32_t)queue->claim - 1;
+        uint32_t slot = shmq_claim_slot(queue->claim);
 
         SIM_CHECK(slot < sim_map.geometry.max_processes, "audit: queue %u is claimed by process %u", qid, slot);
         SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN)
-                || sim_map.process[slot].state == shmq_process_word((uint32_t)(queue->claim >> 32), SHMQ_PROCESS_LIVE),
+                || sim_map.process[slot].state == shmq_process_word(shmq_claim_epoch(queue->claim), SHMQ_PROCESS_LIVE),
             "audit: queue %u is claimed by process %u, which is gone", qid, slot);
     }
     if (!(bits & SHMQ_QUEUE_USED)) {

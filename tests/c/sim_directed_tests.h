@@ -21,6 +21,8 @@ void sim_test_shut_during_send(void);
 void sim_test_shut_during_receive(void);
 void sim_test_death_after_shut(void);
 void sim_test_same_generation_again(void);
+void sim_test_take_back_beside_lagging_hint(void);
+void sim_test_far_ahead_of_old_slots(void);
 
 /* directed_requeue.c */
 void sim_test_holder_of_former_queue(void);
@@ -36,6 +38,8 @@ void sim_test_search_goes_round(void);
 void sim_test_two_free_one_requeued(void);
 void sim_test_sender_and_recoverer_die(void);
 void sim_test_redelivery_tells(void);
+void sim_test_requeued_goes_and_comes_back(void);
+void sim_test_requeueing_goes_and_comes_back(void);
 
 /* directed_names.c */
 void sim_test_two_makers(void);
@@ -48,6 +52,7 @@ void sim_test_sharing_is_decided_once(void);
 void sim_test_close_leaves_claims_of_others(void);
 void sim_test_recoverer_of_claimant(void);
 void sim_test_deleter_of_pending_name(void);
+void sim_test_outdated_claim(void);
 
 /* directed_wait.c */
 void sim_test_two_sleepers_two_posts(void);
@@ -60,6 +65,8 @@ void sim_test_redelivery_wakes_sleepers(void);
 void sim_test_ends_stop_beside_sleepers(void);
 void sim_test_sends_stop_beside_sleepers(void);
 void sim_test_takes_stop_beside_sleepers(void);
+void sim_test_one_sleeper_one_send(void);
+void sim_test_announcement_of_the_dead(void);
 
 /* directed_stale.c */
 void sim_test_stale_slot_holds_nobody_up(void);

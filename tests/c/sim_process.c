@@ -120,7 +120,10 @@ void sim_process_abandon(struct sim_process *process)
 int sim_do_loan(struct sim_process *process, uint32_t order)
 {
     struct shmq_hold *loan = &process->loan[process->loan_count];
-    int result = shmq_loan(&process->actor, 1ull << (sim_map.geometry.granule_shift + order), loan);
+    int result;
+
+    SIM_CHECK(process->loan_count < SIM_LOANS, "the test has too many loans");
+    result = shmq_loan(&process->actor, 1ull << (sim_map.geometry.granule_shift + order), loan);
 
     sim_operation_end();
     if (result == SHMQ_OK)
@@ -209,7 +212,10 @@ int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref
 {
     struct shmq_message *message = &process->held[process->held_count];
     uint64_t redeliveries;
-    int result = shmq_receive(&process->actor, ref, message);
+    int result;
+
+    SIM_CHECK(process->held_count < SIM_HELD, "the test holds too many messages");
+    result = shmq_receive(&process->actor, ref, message);
 
     sim_operation_end();
     if (result != SHMQ_OK) {
@@ -326,8 +332,11 @@ int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool
     SIM_CHECK(result == SHMQ_OK || result == (create ? SHMQ_NO_QUEUES : SHMQ_NOT_FOUND), "opening %s returned %d", names[name], result);
     if (result != SHMQ_OK)
         return result;
-    if (!opened->open || opened->ref.qid != ref.qid || opened->ref.epoch != ref.epoch)
+    if (opened->ref.qid != ref.qid || opened->ref.epoch != ref.epoch) {
+        if (opened->claim == SIM_EXCLUSIVE)
+            process->outdated = *opened;
         opened->claim = SIM_UNCLAIMED;
+    }
     opened->ref = ref;
     opened->open = true;
     return result;
@@ -358,6 +367,15 @@ void sim_do_unclaim(struct sim_process *process, uint32_t name)
         shmq_queue_unclaim(&process->actor, &opened->ref);
         sim_operation_end();
     }
+}
+
+void sim_do_unclaim_outdated(struct sim_process *process)
+{
+    if (process->outdated.claim != SIM_EXCLUSIVE)
+        return;
+    process->outdated.claim = SIM_UNCLAIMED;
+    shmq_queue_unclaim(&process->actor, &process->outdated.ref);
+    sim_operation_end();
 }
 
 int sim_do_delete(struct sim_process *process, uint32_t name)

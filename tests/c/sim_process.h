@@ -24,6 +24,7 @@ struct sim_process {
     struct shmq_queue_ref inbox;
     enum { SIM_NO_INBOX, SIM_INBOX_OPEN, SIM_INBOX_CLOSING } inbox_state;
     struct sim_opened named[SIM_NAMES];
+    struct sim_opened outdated; /* a handle on a former incarnation, still claimed as far as its owner knows */
     struct shmq_message held[SIM_HELD];
     uint32_t held_id[SIM_HELD];
     uint32_t held_count;
@@ -66,6 +67,8 @@ void sim_do_close_inbox(struct sim_process *process);               /* first hal
 int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool create);
 int sim_do_claim(struct sim_process *process, uint32_t name, bool shared);
 void sim_do_unclaim(struct sim_process *process, uint32_t name);
+/* Close the outdated handle. */
+void sim_do_unclaim_outdated(struct sim_process *process);
 int sim_do_delete(struct sim_process *process, uint32_t name);
 int sim_do_shut(struct sim_process *process, uint32_t name);
 /* Wait for a message until it comes or the queue ends, at most so many slices. */

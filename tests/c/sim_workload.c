@@ -28,7 +28,7 @@ static struct {
 /* Steps that come so seldom that a death or a stall must be aimed at them. */
 static const enum shmq_step rare_steps[] = {
     SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
-    SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_S3_KEEP, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
+    SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
     SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2, SHMQ_Q_SHARING,
     SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM, SHMQ_N1,
     SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1, SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS, SHMQ_C3_SETTLE,
@@ -38,7 +38,7 @@ static const enum shmq_step rare_steps[] = {
 /* A stop at the first that leads to the second: dying there takes both. */
 static const struct { enum shmq_step stall, crash; } narrow_windows[] = {
     { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_M2, SHMQ_M3 },
-    { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S3, SHMQ_S3_KEEP }, { SHMQ_S2, SHMQ_S2_HELP },
+    { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S2, SHMQ_S2_HELP },
     { SHMQ_RQ1_EPOCH, SHMQ_RQ2 }, { SHMQ_CLAIM, SHMQ_UNCLAIM }, { SHMQ_A2, SHMQ_A3 },
 };
 
@@ -213,6 +213,8 @@ static void op_claim(struct sim_process *process)
 {
     uint32_t name = sim_random(plan.names);
 
+    if (sim_random(2))
+        sim_do_unclaim_outdated(process);
     if (!process->named[name].open)
         return;
     if (process->named[name].claim == SIM_EXCLUSIVE)

@@ -9,7 +9,7 @@
 #define GRANULES 64u
 #define GRANULE_SHIFT 9u
 #define SLOTS_KEPT 64u          /* of each queue: as many as its ring has */
-#define BUDGET 1000000u         /* accesses of one operation: a few walks of a place of 65,536 slots */
+#define BUDGET 4000000u         /* accesses of one operation: some walks of places of 65,536 slots each */
 #define RANDOM_ROUNDS 12000u
 #define RUINED_ROUNDS 40u
 

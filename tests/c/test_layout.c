@@ -91,8 +91,8 @@ static void the_other_words_keep_their_fields_at_their_limits(void)
     CHECK_EQUAL((uint32_t)shmq_epoch_word(0x1abcd, UINT32_MAX), UINT32_MAX);
     CHECK_EQUAL(shmq_process_epoch(shmq_process_word(UINT32_MAX, SHMQ_PROCESS_DEAD)), UINT32_MAX);
     CHECK_EQUAL(shmq_process_state(shmq_process_word(UINT32_MAX, SHMQ_PROCESS_DEAD)), SHMQ_PROCESS_DEAD);
-    CHECK(shmq_claim_word(0, 0) != 0);
-    CHECK_EQUAL(shmq_claim_word(UINT32_MAX, SHMQ_MAX_PROCESSES - 1) >> 32, UINT32_MAX);
+    CHECK(shmq_claim_word(0, 0, 0) != 0);
+    CHECK_EQUAL(shmq_claim_word(UINT32_MAX, 0, SHMQ_MAX_PROCESSES - 1) >> 32, UINT32_MAX);
     CHECK_EQUAL(shmq_length_bytes(SHMQ_LENGTH_ENVELOPE | ((1ull << 48) - 1)), (1ull << 48) - 1);
 }
 

@@ -195,7 +195,7 @@ static void a_new_queue_owes_nobody_what_an_earlier_one_had_requeued(void)
     make();
     arena.map.queue[FIRST].requeued = 9;
     arena.map.queue[FIRST].requeued_done = 7;
-    arena.map.queue[FIRST].claim = shmq_claim_word(3, 0);
+    arena.map.queue[FIRST].claim = shmq_claim_word(3, 0, 0);
     arena.map.queue[FIRST].dropped = 5;
     arena_open(&me, "jobs", 10, &ref);
     CHECK_EQUAL(ref.queue->requeued, 9); /* never reset */
@@ -291,6 +291,38 @@ static void someone_elses_pending_name_is_helped_before_ones_own_is_named(void)
     CHECK_EQUAL(ref.qid, FIRST + 1);
     CHECK_EQUAL(open_queue("jobs", false, &ref), SHMQ_OK);
     CHECK_EQUAL(ref.qid, FIRST);
+}
+
+static void open_jobs_as_other(void)
+{
+    struct shmq_queue_ref ref;
+
+    arena_open(&other, "jobs", 10, &ref);
+}
+
+static void two_makers_of_one_name_get_one_queue_and_the_later_ones_record_is_free_again(void)
+{
+    struct shmq_queue_ref ref;
+
+    make();
+    arena.while_reserving = open_jobs_as_other; /* after our Q1, before our N1 */
+    CHECK_EQUAL(open_queue("jobs", true, &ref), SHMQ_OK);
+    CHECK_EQUAL(ref.qid, FIRST + 1);
+    CHECK_EQUAL(used_records(), 1);
+    CHECK_EQUAL(arena.map.queue[FIRST].flags, shmq_flags_word(2, 0, 0));
+}
+
+static void name_half_made_jobs(void) { name_in_dir(build(&other, "jobs")); }
+
+static void a_maker_that_meets_its_name_half_made_opens_that_one(void)
+{
+    struct shmq_queue_ref ref;
+
+    make();
+    arena.while_reserving = name_half_made_jobs;
+    CHECK_EQUAL(open_queue("jobs", true, &ref), SHMQ_OK);
+    CHECK_EQUAL(ref.qid, FIRST + 1);
+    CHECK_EQUAL(used_records(), 1);
 }
 
 static void a_stray_sleep_bit_does_not_end_a_helpers_work(void) /* [H3] */
@@ -442,7 +474,7 @@ static void a_queue_is_described_as_it_is(void)
     CHECK(strcmp(info.name, "jobs") == 0);
     CHECK_EQUAL(info.depth, 10);
     CHECK_EQUAL(info.count, 1);
-    CHECK_EQUAL(info.claim, shmq_claim_word(me.epoch, 1));
+    CHECK_EQUAL(info.claim, shmq_claim_word(me.epoch, ref.epoch, 1));
     CHECK(info.shut && !info.shared);
 }
 
@@ -457,10 +489,10 @@ static void an_exclusive_queue_has_one_receiver_at_a_time(void)
     arena_open(&me, "jobs", 10, &ref);
     CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_IN_USE);
-    CHECK_EQUAL(holder, shmq_claim_word(me.epoch, 1));
+    CHECK_EQUAL(holder, shmq_claim_word(me.epoch, ref.epoch, 1));
     CHECK_EQUAL(shmq_queue_claim(&other, &ref, true, &holder), SHMQ_MISMATCH);
     shmq_queue_unclaim(&other, &ref); /* not its own */
-    CHECK_EQUAL(ref.queue->claim, shmq_claim_word(me.epoch, 1));
+    CHECK_EQUAL(ref.queue->claim, shmq_claim_word(me.epoch, ref.epoch, 1));
     shmq_queue_unclaim(&me, &ref);
     CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_OK);
 }
@@ -503,9 +535,9 @@ static void the_claim_of_a_dead_receiver_is_free_and_a_later_incarnations_is_not
     arena_close(2);
     CHECK_EQUAL(ref.queue->claim, 0);
     arena_enter(&other, 2);
-    ref.queue->claim = shmq_claim_word(other.epoch + 1, 2); /* not this epoch's */
+    ref.queue->claim = shmq_claim_word(other.epoch + 1, ref.epoch, 2); /* not this epoch's */
     arena_close(2);
-    CHECK_EQUAL(ref.queue->claim, shmq_claim_word(other.epoch + 1, 2));
+    CHECK_EQUAL(ref.queue->claim, shmq_claim_word(other.epoch + 1, ref.epoch, 2));
 }
 
 static void a_claim_through_an_outdated_handle_is_refused(void)
@@ -556,6 +588,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_queue_named_but_not_opened_is_opened_by_whoever_comes_next),
     CHECK_TEST(a_queue_opened_but_not_settled_is_settled_by_whoever_comes_next),
     CHECK_TEST(someone_elses_pending_name_is_helped_before_ones_own_is_named),
+    CHECK_TEST(two_makers_of_one_name_get_one_queue_and_the_later_ones_record_is_free_again),
+    CHECK_TEST(a_maker_that_meets_its_name_half_made_opens_that_one),
     CHECK_TEST(a_stray_sleep_bit_does_not_end_a_helpers_work),
     CHECK_TEST(a_helper_opens_nothing_that_is_closing_free_or_of_another_epoch),
     CHECK_TEST(a_helper_with_an_outdated_dir_touches_nothing),

@@ -254,6 +254,27 @@ static void a_taker_that_stopped_before_clearing_its_slot_blocks_no_sender(void)
     arena_nothing(&me, &queue, SHMQ_EMPTY);
 }
 
+static void only_a_message_of_its_own_lap_counts_against_the_depth(void)
+{
+    bool retry;
+    uint64_t slot;
+
+    make(5);
+    send_run(0, 1);
+    slot = queue.slots[queue.base % 64];
+    CHECK_EQUAL(shmq_queue_depth(&arena.map, &queue, queue.base + 5, &retry), SHMQ_FULL);
+    CHECK(!retry);
+    queue.slots[queue.base % 64] = slot + (1ull << 40);
+    CHECK_EQUAL(shmq_queue_depth(&arena.map, &queue, queue.base + 5, &retry), SHMQ_OK);
+    queue.slots[queue.base % 64] = slot - (1ull << 40);
+    CHECK_EQUAL(shmq_queue_depth(&arena.map, &queue, queue.base + 5, &retry), SHMQ_OK);
+    CHECK(!retry);
+    queue.slots[queue.base % 64] = slot;
+    half_take(queue.base);
+    CHECK_EQUAL(shmq_queue_depth(&arena.map, &queue, queue.base + 5, &retry), SHMQ_OK);
+    CHECK(retry); /* it was cleared, and things may have changed meanwhile */
+}
+
 static void a_stale_slot_does_not_count_against_the_depth(void)
 {
     for (uint32_t depth = 1; depth < 64; depth += 7) {
@@ -288,6 +309,20 @@ static void a_ring_of_nothing_but_stale_slots_is_empty(void)
     arena_nothing(&me, &queue, SHMQ_EMPTY);
     send_run(100, 64);
     receive_run(100, 64);
+}
+
+static void a_slot_matches_its_block_exactly_in_12_bits_of_generation_state_and_queue(void)
+{
+    uint64_t slot = shmq_slot_word(77, 0x1abc, 5), word = shmq_block_word(0xfffabc, 31, SHMQ_STATE_QUEUED, 7, 0xffff);
+
+    CHECK(shmq_queue_match(6, word, slot));
+    for (uint32_t bit = 0; bit < 64; bit++) {
+        bool decides = (bit >= 40 && bit < 52) || (bit >= 32 && bit < 35) || (bit >= 16 && bit < 32);
+
+        CHECK_EQUAL(shmq_queue_match(6, word ^ 1ull << bit, slot), !decides);
+    }
+    for (uint32_t bit = 28; bit < 40; bit++)
+        CHECK(!shmq_queue_match(6, word, slot ^ 1ull << bit));
 }
 
 static void a_slot_whose_block_is_queued_elsewhere_by_now_is_stale(void)
@@ -395,6 +430,7 @@ static void lag(uint64_t position, uint64_t laps, uint32_t depth)
     CHECK_EQUAL(arena_try_send(&me, &queue, 99), SHMQ_FULL);
     queue.queue->head = shmq_hint_word(queue.epoch, hint);
     arena_receive(&me, &queue, 0);
+    CHECK_EQUAL(shmq_hint_position(queue.queue->head), position + 1); /* the walk went forward, however far */
     queue.queue->tail = shmq_hint_word(queue.epoch, hint + 17);
     arena_send(&me, &queue, depth);
     queue.queue->head = shmq_hint_word(queue.epoch, hint + 17);
@@ -532,9 +568,11 @@ static const struct check_test tests[] = {
     CHECK_TEST(the_position_of_a_message_counts_from_the_first),
     CHECK_TEST(the_position_of_a_message_goes_on_where_hints_wrap),
     CHECK_TEST(a_taker_that_stopped_before_clearing_its_slot_blocks_no_sender),
+    CHECK_TEST(only_a_message_of_its_own_lap_counts_against_the_depth),
     CHECK_TEST(a_stale_slot_does_not_count_against_the_depth),
     CHECK_TEST(a_receiver_clears_the_stale_slots_before_its_message),
     CHECK_TEST(a_ring_of_nothing_but_stale_slots_is_empty),
+    CHECK_TEST(a_slot_matches_its_block_exactly_in_12_bits_of_generation_state_and_queue),
     CHECK_TEST(a_slot_whose_block_is_queued_elsewhere_by_now_is_stale),
     CHECK_TEST(a_slot_of_an_earlier_generation_of_the_block_is_stale),
     CHECK_TEST(a_slot_that_names_no_block_of_the_region_is_cleared_and_counted),

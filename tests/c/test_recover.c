@@ -18,6 +18,8 @@ static void make_sized(uint32_t granules)
     arena_enter(&me, SURVIVOR);
     arena_enter(&victim, VICTIM);
     arena_open(&me, "jobs", 20, &jobs);
+    CHECK_EQUAL(shmq_queue_delete(&me, &jobs), SHMQ_OK);
+    arena_open(&me, "jobs", 20, &jobs); /* an epoch of its own: no other queue's fits by chance */
     CHECK_EQUAL(shmq_queue_open_inbox(&victim, 10, &inbox), SHMQ_OK);
 }
 
@@ -299,6 +301,25 @@ static void after_S2_a_sleeper_that_was_not_woken_yet_is_woken_by_the_closer(voi
     CHECK_EQUAL(arena.wake[0].sleepers, SHMQ_ALL_SLEEPERS);
 }
 
+static void a_block_held_from_another_processs_inbox_is_freed_and_its_slot_settled(void)
+{
+    for (int closing = 0; closing < 2; closing++) {
+        uint32_t block;
+
+        make();
+        CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+        arena_send(&victim, &inbox, 1);
+        block = block_in(&inbox, 0);
+        if (closing)
+            inbox.queue->flags = shmq_flags_word(inbox.epoch, SURVIVOR, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
+        set_word(block, SHMQ_STATE_OWNED, inbox.qid + 1, VICTIM);
+        die();
+        CHECK_EQUAL(shmq_slot_value(*slot_of(&inbox, 0)), 0);
+        CHECK_EQUAL(shmq_block_state(arena_word(block)), SHMQ_STATE_FREE);
+        check_nothing_left();
+    }
+}
+
 static void after_S2_BACK_the_block_is_freed(void)
 {
     uint32_t block;
@@ -310,7 +331,7 @@ static void after_S2_BACK_the_block_is_freed(void)
     die_and_leave_nothing();
 }
 
-static void after_S3_BACK_the_slot_is_settled_and_the_block_freed(void)
+static void after_S3_BACK_the_block_is_freed_and_its_slot_is_stale(void)
 {
     uint32_t block;
 
@@ -319,25 +340,23 @@ static void after_S3_BACK_the_slot_is_settled_and_the_block_freed(void)
     arena_send(&victim, &inbox, 1);
     block = block_in(&inbox, 0);
     inbox.queue->flags = shmq_flags_word(inbox.epoch, SURVIVOR, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
-    set_word(block, SHMQ_STATE_OWNED, inbox.qid + 1, VICTIM);
+    set_word(block, SHMQ_STATE_OWNED, 0, VICTIM);
     die();
-    CHECK_EQUAL(shmq_slot_value(*slot_of(&inbox, 0)), 0);
     CHECK_EQUAL(shmq_block_state(arena_word(block)), SHMQ_STATE_FREE);
+    CHECK(!shmq_queue_match(inbox.qid, arena_word(block), *slot_of(&inbox, 0)));
     check_nothing_left();
 }
 
-static void after_S3_BACK_from_a_shut_queue_the_message_is_not_redelivered_to_it(void)
+static void after_S3_BACK_from_a_queue_that_was_shut_down_nothing_is_delivered_to_it(void)
 {
-    uint32_t block;
-
     make();
-    block = posted(1);
+    arena_send(&me, &jobs, 1);
+    set_word(posted(2), SHMQ_STATE_OWNED, 0, VICTIM);
     jobs.queue->flags |= SHMQ_QUEUE_SHUT;
-    set_word(block, SHMQ_STATE_OWNED, jobs.qid + 1, VICTIM);
-    *slot_of(&jobs, 0) = shmq_slot_empty(shmq_slot_lap(*slot_of(&jobs, 0)) + 1);
     die();
-    arena_receive(&me, &jobs, 1); /* as after R1, which looks the same: its send had not returned, either is right */
+    arena_receive(&me, &jobs, 1);
     arena_nothing(&me, &jobs, SHMQ_SHUT);
+    CHECK_EQUAL(shmq_slot_value(*slot_of(&jobs, 1)), 0);
     check_nothing_left();
 }
 
@@ -376,6 +395,20 @@ static void after_S1_of_a_forward_the_message_goes_back_to_the_queue_it_came_fro
     *slot_of(&target, 0) = shmq_slot_empty(shmq_slot_lap(*slot_of(&target, 0)));
     target.queue->tail = shmq_hint_word(target.epoch, target.base);
     die_and_redeliver(9);
+}
+
+static void after_S3_BACK_of_a_forward_the_message_goes_back_and_its_slot_is_stale(void)
+{
+    struct shmq_queue_ref target;
+
+    make();
+    arena_open(&me, "target", 10, &target);
+    set_word(forwarded(&target, 0), SHMQ_STATE_OWNED, jobs.qid + 1, VICTIM);
+    target.queue->flags |= SHMQ_QUEUE_SHUT;
+    die();
+    arena_nothing(&me, &target, SHMQ_SHUT);
+    arena_receive(&me, &jobs, 9);
+    check_nothing_left();
 }
 
 static void after_S2_of_a_forward_the_message_is_where_it_was_forwarded_to(void)
@@ -893,11 +926,13 @@ static const struct check_test tests[] = {
     CHECK_TEST(after_S2_the_message_is_delivered_though_the_tail_hint_lags),
     CHECK_TEST(after_S2_others_messages_before_and_behind_keep_their_order),
     CHECK_TEST(after_S2_a_sleeper_that_was_not_woken_yet_is_woken_by_the_closer),
+    CHECK_TEST(a_block_held_from_another_processs_inbox_is_freed_and_its_slot_settled),
     CHECK_TEST(after_S2_BACK_the_block_is_freed),
-    CHECK_TEST(after_S3_BACK_the_slot_is_settled_and_the_block_freed),
-    CHECK_TEST(after_S3_BACK_from_a_shut_queue_the_message_is_not_redelivered_to_it),
+    CHECK_TEST(after_S3_BACK_the_block_is_freed_and_its_slot_is_stale),
+    CHECK_TEST(after_S3_BACK_from_a_queue_that_was_shut_down_nothing_is_delivered_to_it),
     CHECK_TEST(a_message_posted_into_a_queue_that_closed_meanwhile_is_freed),
     CHECK_TEST(after_S1_of_a_forward_the_message_goes_back_to_the_queue_it_came_from),
+    CHECK_TEST(after_S3_BACK_of_a_forward_the_message_goes_back_and_its_slot_is_stale),
     CHECK_TEST(after_S2_of_a_forward_the_message_is_where_it_was_forwarded_to),
     CHECK_TEST(a_forward_into_a_queue_that_closed_goes_back_to_the_queue_it_came_from),
     CHECK_TEST(after_S1_of_a_forward_whose_own_queue_was_deleted_the_message_is_freed),

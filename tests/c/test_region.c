@@ -780,6 +780,61 @@ static void m4_children_forked_in_the_middle_keep_no_region_alive(void)
         ;
 }
 
+static uint32_t forker_task;    /* the thread's id, once it is about to fork; it forks when told */
+static bool fork_now, has_forked;
+static pid_t forked_child;
+
+static void *fork_once(void *unused)
+{
+    __atomic_store_n(&forker_task, (uint32_t)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&fork_now, __ATOMIC_SEQ_CST))
+        ;
+    forked_child = fork();
+    if (forked_child == 0)
+        pause();
+    __atomic_store_n(&has_forked, true, __ATOMIC_SEQ_CST);
+    return unused;
+}
+
+/* Is the thread asleep? */
+static bool forker_sleeps(void)
+{
+    char path[64], text[512];
+    const char *state;
+
+    snprintf(path, sizeof path, "/proc/self/task/%u/stat", forker_task);
+    CHECK(shmq_os_read_text(path, text, sizeof text) > 0);
+    state = strrchr(text, ')');
+    return state && state[2] == 'S';
+}
+
+/* The lock's page is mapped, and a child would inherit it. Go on when the fork has taken place, or waits. */
+static void fork_in_the_middle(void)
+{
+    __atomic_store_n(&fork_now, true, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&has_forked, __ATOMIC_SEQ_CST) && !forker_sleeps())
+        ;
+}
+
+/* [M4] The same, at the one moment that matters. */
+static void m4_fork_waits_until_children_cannot_inherit_the_lock(void)
+{
+    struct shmq_region region;
+    pthread_t thread;
+
+    CHECK_EQUAL(pthread_create(&thread, NULL, fork_once, NULL), 0);
+    while (!__atomic_load_n(&forker_task, __ATOMIC_SEQ_CST))
+        ;
+    world_run_at("madvise", 1, fork_in_the_middle);
+    world_open(&region, "alpha");
+    CHECK(world_plan.reached);
+    CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    shmq_region_close(&region);
+    CHECK(!world_exists(world_path("alpha"))); /* though the child lives */
+    CHECK_EQUAL(kill(forked_child, SIGKILL), 0);
+    CHECK_EQUAL(world_reap(forked_child), SIGKILL);
+}
+
 /* [U5] A slot that is held for a moment by who probes it is not taken for used up. */
 static int prober;
 
@@ -1067,6 +1122,7 @@ int main(int argc, char **argv)
         CHECK_TEST(d6_exec_frees_the_byte),
         CHECK_TEST(d6_a_forked_child_is_not_attached),
         CHECK_TEST(m4_children_forked_in_the_middle_keep_no_region_alive),
+        CHECK_TEST(m4_fork_waits_until_children_cannot_inherit_the_lock),
         CHECK_TEST(u5_a_slot_that_is_being_probed_is_tried_again),
         CHECK_TEST(a_full_registry_tells_who_is_in_it),
         CHECK_TEST(the_slot_of_a_dead_process_is_adopted),
