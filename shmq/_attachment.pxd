@@ -18,6 +18,7 @@ cdef class Attachment:
     cdef shmq_actor *actor          # of this process; the GIL guards it
     cdef const shmq_map *map
     cdef bint is_open               # handles may be used
+    cdef bint forked                # this is a child's copy of its parent's
     cdef bint retreated             # closed, but views keep the process slot
     cdef bint mapped                # the memory may be read
     cdef PyObject *first_lease      # all leases, linked: they keep the mapping

@@ -14,8 +14,9 @@ from shmq._c cimport (
     shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
 )
 from shmq._files cimport (
-    shmq_attached_add, shmq_attached_free, shmq_attached_leave, shmq_attached_leave_all, shmq_attached_new, shmq_error,
-    shmq_os_now, shmq_region_forget, shmq_region_open, shmq_region_options, shmq_region_recover, shmq_region_sweep_due,
+    shmq_attached, shmq_attached_add, shmq_attached_first, shmq_attached_free, shmq_attached_leave,
+    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_os_now, shmq_region_forget, shmq_region_open,
+    shmq_region_options, shmq_region_recover, shmq_region_sweep_due,
 )
 from shmq._types cimport format_of
 
@@ -65,6 +66,7 @@ cdef class Attachment:
         with nogil:
             result = shmq_region_open(&self.place.region, wanted, error)
         if result == SHMQ_OK:
+            self.place.handle = <void *> self
             shmq_attached_add(self.place)
             self.name = wanted.name.decode()
             self.actor = &self.place.region.self
@@ -74,8 +76,9 @@ cdef class Attachment:
         return result
 
     cdef int check(self) except -1:
-        if self.is_open and not self.place.attached:
-            raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: open it again here")
+        if self.forked:
+            raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: "
+                                    "open it here again")
         if not self.is_open:
             raise ValueError(f"region {self.name!r} has been closed")
         return 0
@@ -179,6 +182,11 @@ cdef class Attachment:
 
 def _disown_all():
     """In a forked child: the parent's process slot, blocks and claims are not this process's."""
+    cdef shmq_attached *one = shmq_attached_first
+    while one:
+        (<Attachment> one.handle).forked = True
+        (<Attachment> one.handle).is_open = False
+        one = one.next
     shmq_attached_leave_all()
 
 

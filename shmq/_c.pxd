@@ -10,7 +10,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_CLOSED, SHMQ_SHUT, SHMQ_NO_BLOCKS, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_NOT_FOUND, SHMQ_IN_USE
     int SHMQ_STALE, SHMQ_CORRUPT, SHMQ_INVALID, SHMQ_MISMATCH
     int SHMQ_NAME_MAX, SHMQ_NAME_WORDS, SHMQ_MAX_DEPTH, SHMQ_MAX_DIMENSIONS, SHMQ_MAX_PROCESSES
-    int SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK
+    int SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
     int SHMQ_PROCESS_LIVE, SHMQ_QUEUE_OPEN, SHMQ_QUEUE_SHUT
     uint32_t SHMQ_NO_OWNER
     uint64_t SHMQ_LENGTH_ENVELOPE, SHMQ_SPIN_MAX_NS, SHMQ_SLICE_NS
@@ -136,7 +136,7 @@ cdef extern from "shmq/shmq.h" nogil:
 
     void shmq_cache_flush(shmq_actor *actor)
     void shmq_cache_resize(shmq_actor *actor)
-    c_bool shmq_blocks_elsewhere(const shmq_actor *actor)
+    int shmq_blocks_elsewhere(const shmq_actor *actor)
 
     void shmq_spin_init(shmq_spin *spin)
     void shmq_spin_learn(shmq_spin *spin, uint64_t ns)

@@ -57,7 +57,10 @@ cdef extern from "attached.h" nogil:
     struct shmq_attached:
         shmq_region region
         c_bool attached
+        void *handle
         shmq_attached *next
+
+    shmq_attached *shmq_attached_first
 
     shmq_attached *shmq_attached_new()
     void shmq_attached_add(shmq_attached *one)

@@ -7,7 +7,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint64_t
 
-from shmq._attachment cimport Attachment, Lease, array_over, lease_new
+from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
     SHMQ_EMPTY, SHMQ_OK,
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
@@ -93,9 +93,9 @@ cdef class Receiver(Endpoint):
     cdef Message receive_slowly(self, Message message, object timeout):
         cdef uint64_t started, deadline
         cdef bint slept = False
-        cdef int result, burst
+        cdef int result
         if timeout is None or timeout != 0:
-            for burst in range(4):  # about a microsecond each, before the clock is read or the GIL given up
+            for _ in range(4):  # about a microsecond each, before the clock is read or the GIL given up
                 if shmq_await_spin(self.region.map, &self.ref, True, 0):
                     result = shmq_receive(self.region.actor, &self.ref, &message.message)
                     if result == SHMQ_OK:
@@ -159,9 +159,7 @@ cdef class Message:
     cdef int check(self) except -1:
         if not self.held:
             raise ValueError("the message has been released: take what you need before, or keep a view")
-        if not self.region.is_open:
-            raise ValueError("the region has been closed, and the message with it")
-        return 0
+        return self.region.check()
 
     cdef Lease view(self):
         self.check()

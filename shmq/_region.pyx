@@ -9,8 +9,9 @@ from shmq._attachment cimport Attachment
 from shmq._c cimport (
     SHMQ_IN_USE, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_OK, SHMQ_POLICY_BLOCK,
     SHMQ_PROCESS_LIVE,
-    shmq_claim_epoch, shmq_claim_slot, shmq_census, shmq_census_take, shmq_holdings, shmq_process_info, shmq_process_info_load, shmq_queue_claim, shmq_queue_delete,
-    shmq_queue_describe, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
+    shmq_census, shmq_census_take, shmq_claim_epoch, shmq_claim_slot, shmq_holdings, shmq_process_info,
+    shmq_process_info_load, shmq_queue_claim, shmq_queue_delete, shmq_queue_describe, shmq_queue_info, shmq_queue_open,
+    shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
 )
 from shmq._endpoint cimport Endpoint
 from shmq._receiver cimport Receiver
@@ -109,8 +110,8 @@ cdef void note_region(void *context, const shmq_region_info *info) noexcept with
     from shmq.info import RegionInfo
     if info.error.code == 0:
         (<list> context).append(RegionInfo(
-            (<bytes> (<char *> info.name)).decode(errors="replace"), info.size, info.granule, info.attached, info.persist,
-            info.creator_pid, info.created_ns / 1e9, info.max_processes, info.max_queues))
+            (<bytes> (<char *> info.name)).decode(errors="replace"), info.size, info.granule, info.attached,
+            info.persist, info.creator_pid, info.created_ns / 1e9, info.max_processes, info.max_queues))
 
 
 def list_regions(dir=None):
@@ -308,8 +309,9 @@ cdef class Region(Attachment):
             found.append({
                 "pid": info.pid, "name": info.name.decode("ascii", "replace"), "slot": slot,
                 "loans": max(0, <int> (holdings.loans - holdings.cached)), "held": holdings.held,
-                "cached": holdings.cached, "bytes": holdings.bytes, "queues": [queue["name"] for queue in queues
-                           if shmq_claim_slot(queue["claim"]) == slot and shmq_claim_epoch(queue["claim"]) == info.epoch],
+                "cached": holdings.cached, "bytes": holdings.bytes,
+                "queues": [queue["name"] for queue in queues if shmq_claim_slot(queue["claim"]) == slot
+                           and shmq_claim_epoch(queue["claim"]) == info.epoch],
             })
         free(census)
         return found
@@ -348,8 +350,10 @@ cdef class Region(Attachment):
             "recovered": self.recovered,
             "max_queues": self.map.geometry.max_queues,
             "max_processes": self.map.geometry.max_processes,
-            "queues": {queue["name"]: {"depth": queue["depth"], "queued": queue["queued"], "shared": queue["shared"],
-                                       "shut": queue["shut"], "claimed": queue["claim"] != 0} for queue in self.list_queues()},
+            "queues": {queue["name"]: {
+                "depth": queue["depth"], "queued": queue["queued"], "shared": queue["shared"], "shut": queue["shut"],
+                "claimed": queue["claim"] != 0,
+            } for queue in self.list_queues()},
         }
         free(census)
         return found

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
-    SHMQ_FULL, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
+    SHMQ_FULL, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
     shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere,
     shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
@@ -26,6 +26,7 @@ from shmq._types cimport explain, type_of_payload, type_of_request
 cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock is read or the GIL given up
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
+cdef int CACHE_PATIENCE = 40               # slices to wait for those who only keep blocks at hand
 
 
 cdef extern from "Python.h":
@@ -111,7 +112,7 @@ cdef class Sender(Endpoint):
         cdef uint64_t deadline = deadline_of(timeout)
         cdef shmq_wait_point point = shmq_starved(region.map)
         cdef uint32_t seq
-        cdef int result
+        cdef int result, hope, patience = CACHE_PATIENCE
         while True:
             seq = shmq_wait_announce(point)
             region.tick(False)
@@ -120,7 +121,9 @@ cdef class Sender(Endpoint):
                 return 0
             if result == SHMQ_INVALID:
                 raise explain().too_large(region, nbytes)
-            if shmq_os_now() >= deadline or not shmq_blocks_elsewhere(region.actor):
+            hope = shmq_blocks_elsewhere(region.actor)
+            patience = patience - 1 if hope == SHMQ_HOPE_CACHED else CACHE_PATIENCE
+            if shmq_os_now() >= deadline or hope == SHMQ_HOPE_NONE or patience == 0:
                 if region.recover_dead() == 0:
                     raise explain().out_of_blocks(region, nbytes)
                 continue
@@ -294,9 +297,7 @@ cdef class Loan:
     cdef int check(self) except -1:
         if not self.held:
             raise ValueError("the loan has been sent or discarded: take another one")
-        if not self.region.is_open:
-            raise ValueError("the region has been closed, and the loan with it")
-        return 0
+        return self.region.check()
 
     cdef Lease view(self):
         self.check()

@@ -88,8 +88,8 @@ cdef int describe_format(shmq_array_type *type, object view) except -1:
         complex_number = True
         format += 1
     if kind_of(format[0]) == 0 or format[1] != 0:
-        raise ValueError(f"elements of format {view.format!r} cannot be sent: they must be numbers or booleans of fixed "
-                         "width; send anything else as bytes")
+        raise ValueError(f"elements of format {view.format!r} cannot be sent: they must be numbers or booleans of "
+                         "fixed width; send anything else as bytes")
     type.kind = b"c" if complex_number else kind_of(format[0])
     type.item_size = view.itemsize
     if view.itemsize == 1:

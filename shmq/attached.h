@@ -13,10 +13,11 @@
 struct shmq_attached {
     struct shmq_region region;
     bool attached;          /* the process slot is ours */
+    void *handle;           /* the Attachment that this belongs to */
     struct shmq_attached *previous, *next;
 };
 
-static struct shmq_attached *shmq_attached_first;
+static struct shmq_attached *shmq_attached_first; /* of all */
 
 static void shmq_attached_leave(struct shmq_attached *one)
 {

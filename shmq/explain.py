@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Error texts: fact, value, limit, remedy. Called only when something has gone wrong."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from . import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._region import Region
 
 # enum shmq_result of include/shmq/map.h
 FULL, EMPTY, CLOSED, SHUT, STALE, CORRUPT = 1, 2, -1, -2, -8, -9
 
 # enum shmq_error_code of include/shmq/error.h
-INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE, REGISTRY_FULL, GONE = range(-101, -112, -1)
+INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE, REGISTRY_FULL, GONE = range(
+    -101, -112, -1
+)
 
 
 def size_text(nbytes: int) -> str:
@@ -40,7 +46,7 @@ def pids_text(pids: list[int]) -> str:
 def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     """The exception for an error of include/shmq/region.h; `given` is what the caller asked for."""
     name, path, what = given.get("name", ""), facts["path"], facts["what"]
-    makers = {
+    makers: dict[int, Callable[[], Exception]] = {
         INVALID: lambda: ValueError(
             f"{what} is {facts['found']}: the limit is {facts['expected']}; see the arguments of shmq.open"
         ),
@@ -55,11 +61,11 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         SECURITY: lambda: errors.RegionSecurityError(security_text(facts)),
         PERMISSION: lambda: errors.RegionPermissionError(
             f"{path}: permission denied (mode {facts['mode']:#o}, owner uid {facts['owner']} gid {facts['group']}; you "
-            f"are uid {facts['uid']} gid {facts['gid']}): run as the owner, or share it by group with mode=0o660 and dir="
+            f"are uid {facts['uid']} gid {facts['gid']}): run as the owner, or share it by group (mode=0o660, dir=)"
         ),
         VERSION: lambda: errors.RegionVersionError(
-            f"{path}: {what} is {facts['found']:#x}, this shmq has {facts['expected']:#x}: use the same version of shmq "
-            f"in every process, or remove the region with shmq.unlink({name!r})"
+            f"{path}: {what} is {facts['found']:#x}, this shmq has {facts['expected']:#x}: use the same version of "
+            f"shmq in every process, or remove the region with shmq.unlink({name!r})"
         ),
         SIZE: lambda: errors.RegionVersionError(
             f"region {name!r} has {size_text(facts['found'])} ({facts['found']} bytes), asked were "
@@ -167,7 +173,7 @@ def sharing_mismatch(queue: str, shared: bool) -> Exception:
     )
 
 
-def queues_full(region: "Region", queue: str) -> Exception:
+def queues_full(region: Region, queue: str) -> Exception:
     """Every queue record is taken."""
     stats = region.stats()
     names = ", ".join(sorted(stats["queues"])[:8])
@@ -177,7 +183,7 @@ def queues_full(region: "Region", queue: str) -> Exception:
     )
 
 
-def no_slots(region: "Region", queue: str, depth: int) -> Exception:
+def no_slots(region: Region, queue: str, depth: int) -> Exception:
     """The file system has no room for a queue's slots."""
     return errors.RegionSpaceError(
         f"queue {queue!r} of depth {depth} needs {size_text(max(64, depth) * 8)} of shared memory and the file system "
@@ -185,7 +191,7 @@ def no_slots(region: "Region", queue: str, depth: int) -> Exception:
     )
 
 
-def queue_corrupt(region: "Region", queue: str) -> Exception:
+def queue_corrupt(region: Region, queue: str) -> Exception:
     """A queue's record holds what nobody writes."""
     return errors.RegionCorruptError(
         f"the record of queue {queue!r} in region {region.name!r} is damaged: delete the queue, or make the region anew"
@@ -195,7 +201,7 @@ def queue_corrupt(region: "Region", queue: str) -> Exception:
 # ---- blocks -----------------------------------------------------------------------------------------------
 
 
-def too_large(region: "Region", nbytes: int) -> Exception:
+def too_large(region: Region, nbytes: int) -> Exception:
     """No block can be that large."""
     largest = region.stats()["largest_block"]
     return ValueError(
@@ -204,7 +210,7 @@ def too_large(region: "Region", nbytes: int) -> Exception:
     )
 
 
-def out_of_blocks(region: "Region", nbytes: int) -> Exception:
+def out_of_blocks(region: Region, nbytes: int) -> Exception:
     """Who holds the memory."""
     stats = region.stats()
     lines = [

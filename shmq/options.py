@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    T = TypeVar("T")
+    _T = TypeVar("_T")
 
 UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -142,7 +142,7 @@ def region_options(
     }
 
 
-def until(timeout: float | None, attempt: Callable[[], T], missing: type[BaseException]) -> T:
+def until(timeout: float | None, attempt: Callable[[], _T], missing: type[BaseException]) -> _T:
     """Repeat `attempt` until it does not raise `missing`, or `timeout` seconds are over."""
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout is {timeout!r}: give seconds from 0 up, or None to wait for ever")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What several tests share: talking with other processes, and waiting for facts, never for a time."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 import shmq
+
+gc.collect()
+gc.freeze()  # what is loaded by now stays; so every test can collect its own garbage quickly
 
 TIMEOUT = 20.0
 AT_ONCE = 1.0  # seconds within which something that happens "at once" must be seen, on a busy machine

@@ -69,19 +69,31 @@ static inline void shmq_census_take(struct shmq_census *census, const struct shm
     }
 }
 
-/* Does another process, or a queue, hold a block, so that waiting for one makes sense? */
-static inline bool shmq_blocks_elsewhere(const struct shmq_actor *actor)
+/* Who may give a block back, so that waiting for one makes sense. */
+enum shmq_hope {
+    SHMQ_HOPE_NONE,         /* all are this process's own */
+    SHMQ_HOPE_CACHED,       /* others only keep some at hand: they come back when those next release something */
+    SHMQ_HOPE_HELD          /* a queue or another process holds some */
+};
+
+static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *actor)
 {
     const struct shmq_map *map = actor->map;
+    uint64_t owned = 0, cached = 0;
 
     for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
         uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
         uint32_t state = shmq_block_state(word);
+        bool other = state == SHMQ_STATE_OWNED && shmq_block_owner(word) != actor->slot;
 
-        if (state > SHMQ_STATE_OWNED || (state == SHMQ_STATE_OWNED && shmq_block_owner(word) != actor->slot))
-            return true;
+        if (state > SHMQ_STATE_OWNED || (other && shmq_block_queue(word)))
+            return SHMQ_HOPE_HELD;
+        owned += other;
     }
-    return false;
+    for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++)
+        if (slot != actor->slot)
+            cached += shmq_load_acquire(&map->process[slot].cached, SHMQ_READ) >> 32; /* pairs with P_CACHED */
+    return owned > cached ? SHMQ_HOPE_HELD : owned ? SHMQ_HOPE_CACHED : SHMQ_HOPE_NONE;
 }
 
 /* About how many messages stand in the queue. */

@@ -3,8 +3,8 @@
 #include "arena.h"
 
 /* Powers of two, odd tails at every tier, one to three tiers. */
-static const uint32_t sizes[] = { 1, 2, 3, 17, 31, 32, 33, 48, 63, 64, 65, 100, 1023, 1024, 1025, 1056, 2047, 3000, 32768,
-    32769, 33793, 50001 };
+static const uint32_t sizes[] = { 1, 2, 3, 17, 31, 32, 33, 48, 63, 64, 65, 100, 1023, 1024, 1025, 1056, 2047, 3000,
+    32768, 32769, 33793, 50001 };
 
 #define LARGEST 50001u
 

@@ -227,13 +227,16 @@ static void a_queue_that_ends_right_after_the_post_gives_the_block_back(void) /*
         for (uint32_t from = 0; from < 2; from++) {
             struct shmq_place place;
             struct shmq_hold loan;
-            uint64_t queued, open;
+            uint64_t queued, open, ended[3];
 
             make();
             open = jobs.queue->flags;
             loan = loan_of(&me, 1);
             place = post(&jobs, &loan, &queued);
-            set_flags(&jobs, end == 0 ? open | SHMQ_QUEUE_SHUT : end == 1 ? open & ~(uint64_t)SHMQ_QUEUE_OPEN : open + (1ull << 32));
+            ended[0] = open | SHMQ_QUEUE_SHUT;
+            ended[1] = open & ~(uint64_t)SHMQ_QUEUE_OPEN;
+            ended[2] = open + (1ull << 32); /* another incarnation */
+            set_flags(&jobs, ended[end]);
             CHECK_EQUAL(shmq_send_confirm(&me, &jobs, &loan, queued, from ? results.qid + 1 : 0, place), expected[end]);
             check_held(&me, &loan, from ? results.qid + 1 : 0);
             CHECK_EQUAL(*place.slot, shmq_slot_empty(shmq_slot_lap(place.word) + 1));
@@ -482,7 +485,7 @@ static void every_message_of_a_dead_receiver_goes_to_one_of_the_others(void)
         label_sum += held[i].label;
     }
     CHECK_EQUAL(label_sum, 3);
-    CHECK(jobs.queue->requeued != jobs.queue->requeued_done); /* only an empty search proves that nothing is left [M2] */
+    CHECK(jobs.queue->requeued != jobs.queue->requeued_done); /* until a search finds nothing [M2] */
     arena_nothing(&me, &jobs, SHMQ_EMPTY);
     CHECK_EQUAL(jobs.queue->requeued, jobs.queue->requeued_done);
 }

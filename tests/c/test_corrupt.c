@@ -317,8 +317,8 @@ static void close_with_views(void)
     arena_enter(&now.me, 1);
 }
 
-static void (*const operations[])(void) = { loans, sends, receives, forwards, edits, old_handles, names, claims, waits, looks,
-    merges, death_of_other, ends, close_with_views };
+static void (*const operations[])(void) = { loans, sends, receives, forwards, edits, old_handles, names, claims, waits,
+    looks, merges, death_of_other, ends, close_with_views };
 
 /* Do everything once, beginning with a different operation each time, then undo it all. */
 static void operate(uint32_t first)
@@ -497,9 +497,10 @@ static void a_ring_of_65536_slots_of_noise_is_walked_in_linear_time(void)
         uint64_t seed = round;
 
         for (uint32_t i = 0; i < SHMQ_MAX_DEPTH; i++) { /* every slot a stale message of this, another or any lap */
-            uint32_t lap = (uint32_t)(deep.base >> 16) + (round % 2 ? (uint32_t)arena_random(&seed) : distances[round / 4]);
+            uint32_t ahead = round % 2 ? (uint32_t)arena_random(&seed) : distances[round / 4];
+            uint32_t value = round % 4 < 2 ? i % GRANULES + 1 : (uint32_t)arena_random(&seed);
 
-            deep.slots[i] = shmq_slot_word(lap, 0, round % 4 < 2 ? i % GRANULES + 1 : (uint32_t)arena_random(&seed));
+            deep.slots[i] = shmq_slot_word((uint32_t)(deep.base >> 16) + ahead, 0, value);
         }
         deep.queue->head = shmq_hint_word(deep.epoch, round % 3 ? deep.base : arena_random(&seed));
         deep.queue->tail = shmq_hint_word(deep.epoch, round % 3 ? deep.base : arena_random(&seed));

@@ -18,12 +18,17 @@ static struct shmq_array_type type_of(char kind, uint32_t item_size, uint32_t di
     return type;
 }
 
-static const struct { char kind; uint32_t size; } sound[] = { { 'b', 1 }, { 'i', 1 }, { 'i', 2 }, { 'i', 4 }, { 'i', 8 },
-    { 'u', 1 }, { 'u', 8 }, { 'f', 2 }, { 'f', 4 }, { 'f', 8 }, { 'f', 16 }, { 'c', 8 }, { 'c', 16 }, { 'c', 32 },
-    { 'S', 1 }, { 'S', 33 }, { 'S', UINT32_MAX }, { 'U', 4 }, { 'U', 40 } };
+struct element {
+    char kind;
+    uint32_t size;
+};
 
-static const struct { char kind; uint32_t size; } unsound[] = { { 'b', 0 }, { 'b', 2 }, { 'i', 0 }, { 'i', 3 }, { 'i', 16 },
-    { 'u', 16 }, { 'f', 1 }, { 'f', 3 }, { 'f', 32 }, { 'c', 4 }, { 'c', 64 }, { 'c', 24 }, { 'S', 0 }, { 'U', 0 }, { 'U', 3 },
+static const struct element sound[] = { { 'b', 1 }, { 'i', 1 }, { 'i', 2 }, { 'i', 4 }, { 'i', 8 }, { 'u', 1 }, { 'u', 8 },
+    { 'f', 2 }, { 'f', 4 }, { 'f', 8 }, { 'f', 16 }, { 'c', 8 }, { 'c', 16 }, { 'c', 32 }, { 'S', 1 }, { 'S', 33 },
+    { 'S', UINT32_MAX }, { 'U', 4 }, { 'U', 40 } };
+
+static const struct element unsound[] = { { 'b', 0 }, { 'b', 2 }, { 'i', 0 }, { 'i', 3 }, { 'i', 16 }, { 'u', 16 },
+    { 'f', 1 }, { 'f', 3 }, { 'f', 32 }, { 'c', 4 }, { 'c', 64 }, { 'c', 24 }, { 'S', 0 }, { 'U', 0 }, { 'U', 3 },
     { 'O', 8 }, { 'V', 8 }, { 'M', 8 }, { 'm', 8 }, { 0, 8 }, { (char)0xff, 8 } };
 
 static void check_same(const struct shmq_array_type *left, const struct shmq_array_type *right)

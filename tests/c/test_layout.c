@@ -292,7 +292,8 @@ static void a_block_is_plausible_exactly_if_it_is_aligned_and_within_the_region(
         for (uint32_t block = 0; block < sizes[i]; block++)
             for (uint32_t order = 0; order < 32; order++) {
                 uint64_t width = 1ull << order;
-                bool possible = order <= arena.map.geometry.max_order && block % width == 0 && block + width <= sizes[i];
+                bool fits = block % width == 0 && block + width <= sizes[i];
+                bool possible = fits && order <= arena.map.geometry.max_order;
 
                 CHECK_EQUAL(shmq_block_plausible(&arena.map, block, shmq_block_word(9, order, SHMQ_STATE_OWNED, 1, 2)),
                     possible);

@@ -64,7 +64,8 @@ static void a_queue_is_made_once_and_then_found_with_its_own_depth(void)
     CHECK_EQUAL(second.depth, 10);
     CHECK_EQUAL(second.kind, SHMQ_KIND_WORK);
     CHECK_EQUAL(used_records(), 1);
-    CHECK_EQUAL(arena.map.queue[FIRST].flags, shmq_flags_word(first.epoch, SHMQ_NO_OWNER, SHMQ_QUEUE_USED | SHMQ_QUEUE_OPEN));
+    CHECK_EQUAL(arena.map.queue[FIRST].flags,
+        shmq_flags_word(first.epoch, SHMQ_NO_OWNER, SHMQ_QUEUE_USED | SHMQ_QUEUE_OPEN));
     CHECK_EQUAL(shmq_dir_queue(dir_word()), 0);
     CHECK_EQUAL(shmq_dir_version(dir_word()), 2);
 }
@@ -176,6 +177,38 @@ static void a_new_incarnation_starts_two_laps_after_the_latest_slot_ever_reserve
     for (uint32_t i = 0; i < 512; i++)
         CHECK_EQUAL(ref.slots[i], shmq_slot_empty(80));
     CHECK_EQUAL(ref.base, 80 << 6);
+}
+
+static void slots_beyond_the_last_ring_do_not_hide_how_far_it_has_come(void)
+{
+    static const uint32_t laps[] = { 5, 0x7fffff, 0x800002, 0x800003, 0x900000, 0xfffffe, 0xffffff, 0 };
+
+    for (size_t i = 0; i < ARENA_COUNT(laps); i++) {
+        struct shmq_queue_ref ref;
+
+        make();
+        arena_open(&me, "jobs", 300, &ref); /* 512 slots, all of lap 2 */
+        CHECK_EQUAL(shmq_queue_delete(&me, &ref), SHMQ_OK);
+        arena_open(&me, "jobs", 3, &ref); /* a ring of 64; all slots of lap 4, of which those beyond stay there */
+        for (uint32_t slot = 0; slot < 64; slot++)
+            ref.slots[slot] = shmq_slot_empty(laps[i] + (slot < 7));
+        CHECK_EQUAL(shmq_queue_delete(&me, &ref), SHMQ_OK);
+        arena_open(&me, "jobs", 3, &ref);
+        for (uint32_t slot = 0; slot < 512; slot++)
+            CHECK_EQUAL(ref.slots[slot], shmq_slot_empty(laps[i] + 3));
+    }
+}
+
+static void a_builder_that_died_before_its_slots_were_done_leaves_none_that_count_as_used(void)
+{
+    struct shmq_queue_ref ref;
+
+    make();
+    shmq_map_slots(&arena.map, FIRST)[5] = shmq_slot_empty(2); /* Q1_SLOT, but the place was not noted */
+    arena_open(&me, "jobs", 3, &ref);
+    for (uint32_t slot = 0; slot < 64; slot++)
+        CHECK_EQUAL(ref.slots[slot], shmq_slot_empty(2));
+    CHECK_EQUAL(ref.queue->place, 7);
 }
 
 static void a_stray_bit_on_a_free_record_does_not_keep_it_from_being_used(void)
@@ -554,6 +587,23 @@ static void a_claim_through_an_outdated_handle_is_refused(void)
     CHECK_EQUAL(again.queue->flags & SHMQ_QUEUE_EXCLUSIVE, 0);
 }
 
+static void a_claim_is_not_given_up_through_a_handle_on_an_earlier_incarnation(void)
+{
+    struct shmq_queue_ref earlier, ref;
+    uint64_t holder;
+
+    make();
+    arena_open(&me, "jobs", 10, &earlier);
+    CHECK_EQUAL(shmq_queue_claim(&me, &earlier, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_delete(&me, &earlier), SHMQ_OK);
+    arena_open(&me, "jobs", 10, &ref);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
+    shmq_queue_unclaim(&me, &earlier);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_IN_USE);
+    arena_close(1);
+    CHECK_EQUAL(ref.queue->claim, 0);
+}
+
 static void a_shut_queue_can_still_be_claimed_to_receive_what_is_left(void)
 {
     struct shmq_queue_ref ref;
@@ -581,6 +631,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(where_no_memory_can_be_reserved_nothing_is_left_half_made),
     CHECK_TEST(slots_are_reserved_at_their_place_before_they_are_touched_and_only_when_more_are_needed),
     CHECK_TEST(a_new_incarnation_starts_two_laps_after_the_latest_slot_ever_reserved_there),
+    CHECK_TEST(slots_beyond_the_last_ring_do_not_hide_how_far_it_has_come),
+    CHECK_TEST(a_builder_that_died_before_its_slots_were_done_leaves_none_that_count_as_used),
     CHECK_TEST(a_stray_bit_on_a_free_record_does_not_keep_it_from_being_used),
     CHECK_TEST(a_new_queue_owes_nobody_what_an_earlier_one_had_requeued),
     CHECK_TEST(a_spec_out_of_range_is_invalid_and_makes_nothing),
@@ -604,6 +656,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(sharing_is_fixed_by_the_first_receiver_also_where_another_was_faster),
     CHECK_TEST(the_claim_of_a_dead_receiver_is_free_and_a_later_incarnations_is_not),
     CHECK_TEST(a_claim_through_an_outdated_handle_is_refused),
+    CHECK_TEST(a_claim_is_not_given_up_through_a_handle_on_an_earlier_incarnation),
     CHECK_TEST(a_shut_queue_can_still_be_claimed_to_receive_what_is_left),
 };
 

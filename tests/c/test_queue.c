@@ -442,13 +442,33 @@ static void lag(uint64_t position, uint64_t laps, uint32_t depth)
 
 static void hints_that_lag_by_any_number_of_laps_cost_a_walk_and_no_message(void) /* [D3] */
 {
-    static const uint64_t laps[] = { 1, 2, 3, 1000, 0x7ffffe, 0x7fffff, 0x800000, 0x800001, 0xc00000, 0xfffff0, 0xfffffc };
+    static const uint64_t laps[] = { 1, 2, 3, 1000, 0x7ffffe, 0x7fffff, 0x800000, 0x800001, 0xc00000, 0xfffff0,
+        0xfffffc };
     static const uint32_t depths[] = { 1, 5, 63, 64, 65 };
 
     for (size_t i = 0; i < ARENA_COUNT(laps); i++)
         for (size_t k = 0; k < ARENA_COUNT(depths); k++)
             for (uint64_t within = 0; within < 64; within += 21)
                 lag((1ull << 32) + within, laps[i], depths[k]);
+}
+
+static void a_slot_cleared_out_of_turn_does_not_carry_a_lagging_walk_past_older_messages(void)
+{
+    for (uint64_t laps = 1; laps < 4; laps++)
+        for (uint32_t back = 1; back < 5; back++) { /* which of five the sender took back */
+            uint64_t position = 1 << 16;
+
+            make(10);
+            start_at(position);
+            send_run(0, 5);
+            half_take(position + back);
+            queue.slots[(position + back) % 64] = shmq_slot_empty((uint32_t)(position >> 6) + 1);
+            queue.queue->head = shmq_hint_word(queue.epoch, position + back - (laps << 6));
+            for (uint32_t label = 0; label < 5; label++)
+                if (label != back)
+                    arena_receive(&me, &queue, label);
+            arena_nothing(&me, &queue, SHMQ_EMPTY);
+        }
 }
 
 static void an_empty_queue_does_not_look_like_news_for_ever_because_its_hint_lags(void)
@@ -463,8 +483,8 @@ static void an_empty_queue_does_not_look_like_news_for_ever_because_its_hint_lag
 /* Values to put into a hint that no honest process ever stores. */
 static uint64_t lie(uint32_t which)
 {
-    static const uint64_t fixed[] = { 0, 1, 63, 64, 65, 1ull << 24, 1ull << 29, 1ull << 30, (1ull << 30) - 1, 1ull << 40,
-        1ull << 47, (1ull << 48) - 1, (1ull << 48) - 64 };
+    static const uint64_t fixed[] = { 0, 1, 63, 64, 65, 1ull << 24, 1ull << 29, 1ull << 30, (1ull << 30) - 1, 
+        1ull << 40, 1ull << 47, (1ull << 48) - 1, (1ull << 48) - 64 };
     uint64_t seed = which;
 
     if (which < ARENA_COUNT(fixed))
@@ -580,6 +600,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_hint_of_another_epoch_is_not_believed),
     CHECK_TEST(a_new_incarnation_starts_at_its_base_whatever_hints_stragglers_store),
     CHECK_TEST(hints_that_lag_by_any_number_of_laps_cost_a_walk_and_no_message),
+    CHECK_TEST(a_slot_cleared_out_of_turn_does_not_carry_a_lagging_walk_past_older_messages),
     CHECK_TEST(an_empty_queue_does_not_look_like_news_for_ever_because_its_hint_lags),
     CHECK_TEST(hints_that_lie_end_in_full_or_empty_and_never_in_a_wrong_delivery),
     CHECK_TEST(a_post_looks_at_the_flags_before_it_posts),

@@ -213,7 +213,7 @@ static void a_slot_left_stale_by_a_dead_receiver_is_space(void)
     arena_send(&me, &jobs, 1);
     arena_send(&me, &jobs, 2);
     block = shmq_slot_value(jobs.slots[jobs.base % 64]) - 1;
-    arena.map.block[block].word = shmq_block_word(shmq_block_gen(arena_word(block)), 0, SHMQ_STATE_OWNED, jobs.qid + 1, 2);
+    arena.map.block[block].word = shmq_block_move(arena_word(block), SHMQ_STATE_OWNED, jobs.qid + 1, 2);
     CHECK_EQUAL(await(false, MS), SHMQ_OK);
     CHECK_EQUAL(arena.sleeps, 0);
 }
