@@ -16,6 +16,8 @@
 #define SHMQ_LAP_GAP 2 /* a stalled poster's CAS may still expect this lap or, having helped, the next */
 #endif
 
+#define SHMQ_NAMES_ROUNDS 10000u /* each round but a few is another's progress; more, and dir is being overwritten */
+
 /* What a queue is made with. */
 struct shmq_queue_spec {
     enum shmq_kind kind;
@@ -225,18 +227,18 @@ static inline bool shmq_queue_spec_valid(const struct shmq_queue_spec *spec)
 }
 
 /* Open the work queue `spec->name`; make it where it is missing and `create` says so. An existing queue keeps its own
- * depth. OK, NOT_FOUND, NO_QUEUES, NO_SPACE, INVALID. [U4] */
+ * depth. OK, NOT_FOUND, NO_QUEUES, NO_SPACE, INVALID, CORRUPT. [U4] */
 static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_queue_spec *spec, bool create,
     struct shmq_queue_ref *ref)
 {
     const struct shmq_map *map = actor->map;
     uint32_t qid = 0, epoch = 0;
     bool built = false, named = false;
-    int result;
+    int result = SHMQ_CORRUPT;
 
     if (create && !shmq_queue_spec_valid(spec))
         return SHMQ_INVALID;
-    for (;;) {
+    for (uint32_t round = 0; round < SHMQ_NAMES_ROUNDS; round++) {
         uint64_t dir = shmq_load_seq_cst(&map->header->dir, SHMQ_READ); /* pairs with N1, N2 */
 
         if (shmq_dir_queue(dir)) {
@@ -246,12 +248,14 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
         result = shmq_names_find(map, spec->name, ref);
         if (result == SHMQ_OK || !create)
             break;
+        result = SHMQ_CORRUPT; /* where the rounds are used up */
         if (named) /* opened and already deleted behind our back: make another */
             built = named = false;
         if (!built) {
-            result = shmq_names_build(actor, spec, &qid, &epoch);
-            if (result != SHMQ_OK)
-                return result;
+            int building = shmq_names_build(actor, spec, &qid, &epoch);
+
+            if (building != SHMQ_OK)
+                return building;
             built = true;
             continue; /* others may have come while we built */
         }

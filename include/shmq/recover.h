@@ -22,7 +22,7 @@ struct shmq_candidate {
 
 struct shmq_closer {
     struct shmq_actor *as;
-    const uint32_t *kept;   /* blocks that stay with the process, ascending: views of them live on */
+    const uint32_t *kept;   /* blocks that stay with the process: views of them live on */
     uint32_t kept_count;
     uint64_t requeued[(SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES) / 64]; /* queues with something requeued, one bit each */
     uint32_t count;

@@ -137,11 +137,15 @@ static void random_point(enum shmq_step step)
     if (fibre->buffered && !sim_random(4))
         sim_buffer_drain_one(fibre);
     if (triggers(&fibre->stall_at, step))
+        fibre->stall_armed = true;
+    if (fibre->stall_armed && fibre->stall_later-- == 0) {
+        fibre->stall_armed = false;
         stall(weather.longest_stall);
-    else if (weather.stall_chance && sim_random(1024) < weather.stall_chance)
+    } else if (weather.stall_chance && sim_random(1024) < weather.stall_chance) {
         stall(sim_random(4) ? 60 : weather.longest_stall);
-    else if (sim_random(1024) < weather.switch_chance)
+    } else if (sim_random(1024) < weather.switch_chance) {
         leave(false);
+    }
 }
 
 static void count_access(struct sim_fibre *fibre)
@@ -214,9 +218,10 @@ void sim_crash_at(int fibre, enum shmq_step step, uint32_t occurrence)
     fibres[fibre].crash_at = (struct sim_trigger){ step, occurrence };
 }
 
-void sim_stall_at(int fibre, enum shmq_step step, uint32_t occurrence)
+void sim_stall_at(int fibre, enum shmq_step step, uint32_t occurrence, uint32_t later)
 {
     fibres[fibre].stall_at = (struct sim_trigger){ step, occurrence };
+    fibres[fibre].stall_later = later;
 }
 
 /* ---- counted runs ---- */

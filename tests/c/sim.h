@@ -78,8 +78,8 @@ void sim_crash_after(int fibre, uint64_t writes);
 /* The same, counted from now. */
 void sim_crash_soon(int fibre, uint64_t writes);
 void sim_crash_at(int fibre, enum shmq_step step, uint32_t occurrence);
-/* In random schedules: stall for long before the n-th access under a step. */
-void sim_stall_at(int fibre, enum shmq_step step, uint32_t occurrence);
+/* In random schedules: stall for long so many accesses after the n-th access under a step; 0: just before it. */
+void sim_stall_at(int fibre, enum shmq_step step, uint32_t occurrence, uint32_t later);
 
 /* The current fibre waits until sim_unpark: the barrier for audits in mid-run. */
 void sim_park(void);

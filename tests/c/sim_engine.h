@@ -39,6 +39,8 @@ struct sim_fibre {
         enum shmq_step step;
         uint32_t occurrence;
     } crash_at, stall_at;
+    uint32_t stall_later;   /* how many accesses after stall_at; counts down once it has come */
+    bool stall_armed;
 
     /* the x86 store buffer: oldest first */
     struct sim_pending buffer[SIM_BUFFERED];

@@ -7,7 +7,7 @@
 enum phase { WORKING, DRAINING, LEAVING };
 
 /* What most operations of a schedule are about. */
-enum theme { MIXED, TRAFFIC, NAMING, RECOVERY, BLOCKS, THEMES };
+enum theme { MIXED, TRAFFIC, NAMING, RECOVERY, BLOCKS, HANDOVER, ENDING, THEMES };
 
 /* What a seed decides once for all processes. */
 static struct {
@@ -27,7 +27,7 @@ static struct {
 
 /* Steps that come so seldom that a death or a stall must be aimed at them. */
 static const enum shmq_step rare_steps[] = {
-    SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
+    SHMQ_S_SENDER, SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
     SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
     SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2, SHMQ_Q_SHARING,
     SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM, SHMQ_N1,
@@ -54,7 +54,7 @@ static void make_world(void)
     struct sim_shape shape = { 0, 4 + sim_random(4), 2 + sim_random(4), 0, 0, 0 };
     uint32_t size = sim_random(10);
 
-    shape.granules = size < 4 ? pick(tiny, 3) : size < 8 ? pick(middle, 4) : pick(large, 3);
+    shape.granules = plan.theme == HANDOVER || size < 4 ? pick(tiny, 3) : size < 8 ? pick(middle, 4) : pick(large, 3);
     if (!sim_random(4))
         shape.first_lap = 0xffffff - sim_random(6);
     if (!sim_random(4))
@@ -78,13 +78,13 @@ static struct sim_weather make_weather(void)
 static void doom(int fibre)
 {
     if (sim_random(2))
-        sim_stall_at(fibre, rare_step(), 1 + sim_random(3));
+        sim_stall_at(fibre, rare_step(), 1 + sim_random(3), sim_random(2) ? 0 : 1 + sim_random(5));
     if (sim_random(5) >= plan.crash_chance)
         return;
     if (!sim_random(6)) {
         uint32_t window = sim_random(sizeof narrow_windows / sizeof narrow_windows[0]);
 
-        sim_stall_at(fibre, narrow_windows[window].stall, 1);
+        sim_stall_at(fibre, narrow_windows[window].stall, 1, 0);
         sim_crash_at(fibre, narrow_windows[window].crash, 1);
     } else if (sim_random(2))
         sim_crash_after(fibre, 1 + sim_random(plan.crash_window));
@@ -235,7 +235,7 @@ static void op_shut(struct sim_process *process)
 {
     uint32_t name = sim_random(plan.names);
 
-    if (!sim_random(4) && process->named[name].open && (name || !plan.keeps_alpha))
+    if (process->named[name].open && (name || !plan.keeps_alpha))
         sim_do_shut(process, name);
 }
 
@@ -286,10 +286,21 @@ static operation *const blocks[] = {
     op_loan, op_loan, op_loan, op_return, op_return, op_return, op_tidy, op_send, op_receive_inbox, op_release, op_recover,
 };
 
+/* Few messages in few hands, from one dead holder to the next. */
+static operation *const handover[] = {
+    op_receive_named, op_receive_named, op_forward, op_forward, op_forward, op_recover, op_recover, op_send, op_release,
+};
+
+static operation *const ending[] = {
+    op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release, op_shut,
+    op_open, op_claim, op_recover, op_wait,
+};
+
 static const struct { operation *const *list; uint32_t count; } themes[THEMES] = {
     { mixed, sizeof mixed / sizeof mixed[0] }, { traffic, sizeof traffic / sizeof traffic[0] },
     { naming, sizeof naming / sizeof naming[0] }, { recovery, sizeof recovery / sizeof recovery[0] },
-    { blocks, sizeof blocks / sizeof blocks[0] },
+    { blocks, sizeof blocks / sizeof blocks[0] }, { handover, sizeof handover / sizeof handover[0] },
+    { ending, sizeof ending / sizeof ending[0] },
 };
 
 /* ---- the life of a process ---- */
@@ -420,18 +431,18 @@ void sim_random_schedule(uint64_t seed)
     sim_reset(seed);
     memset(&plan, 0, sizeof plan);
     memset(sim_processes, 0, sizeof sim_processes);
+    plan.theme = (enum theme)sim_random(THEMES);
     make_world();
     sim_ledger_reset();
     sim_processes_reset();
     weather = make_weather();
-    plan.theme = (enum theme)sim_random(THEMES);
     plan.names = plan.theme == MIXED ? SIM_NAMES : 1 + sim_random(2);
     plan.deepest = plan.theme == MIXED ? 6 : 1 + sim_random(4);
     plan.births_left = SIM_FIBRES;
-    plan.crash_chance = sim_random(6);
+    plan.crash_chance = plan.theme == HANDOVER ? 5 : sim_random(6);
     plan.crash_window = 50u << sim_random(7);
     plan.cache_limit = pick(cache_limits, 5);
-    plan.keeps_alpha = sim_random(4) < (plan.theme == RECOVERY ? 2u : 3u);
+    plan.keeps_alpha = plan.theme != ENDING && sim_random(4) < (plan.theme == RECOVERY ? 2u : 3u);
     plan.operations_to_barrier = sim_random(2) ? 1 + sim_random(400) : 0;
     make_scarce();
     first = 3 + sim_random(5);

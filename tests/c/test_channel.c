@@ -669,6 +669,24 @@ static void the_census_tells_who_holds_what(void)
     CHECK_EQUAL(census.process[2].held, 0);
 }
 
+static void there_is_hope_for_a_block_where_others_hold_or_cache_one(void)
+{
+    struct shmq_hold mine, theirs;
+
+    make();
+    mine = loan_of(&me, 1);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&me), SHMQ_HOPE_NONE);
+    other.cache.limit = 8;
+    theirs = loan_of(&other, 1);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&me), SHMQ_HOPE_HELD);
+    CHECK_EQUAL(shmq_release(&other, &theirs), SHMQ_OK);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&me), SHMQ_HOPE_CACHED);
+    CHECK_EQUAL(send(&me, &jobs, &mine, 1), SHMQ_OK);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&me), SHMQ_HOPE_HELD);
+    shmq_cache_flush(&other);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&me), SHMQ_HOPE_HELD);
+}
+
 static void the_census_tells_what_a_process_has_cached(void)
 {
     static struct shmq_census census;
@@ -717,6 +735,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_requeued_block_with_an_impossible_order_is_passed_over),
     CHECK_TEST(a_sender_word_of_another_generation_names_nobody),
     CHECK_TEST(the_census_tells_who_holds_what),
+    CHECK_TEST(there_is_hope_for_a_block_where_others_hold_or_cache_one),
     CHECK_TEST(the_census_tells_what_a_process_has_cached),
 };
 

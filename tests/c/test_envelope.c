@@ -23,8 +23,8 @@ struct element {
     uint32_t size;
 };
 
-static const struct element sound[] = { { 'b', 1 }, { 'i', 1 }, { 'i', 2 }, { 'i', 4 }, { 'i', 8 }, { 'u', 1 }, { 'u', 8 },
-    { 'f', 2 }, { 'f', 4 }, { 'f', 8 }, { 'f', 16 }, { 'c', 8 }, { 'c', 16 }, { 'c', 32 }, { 'S', 1 }, { 'S', 33 },
+static const struct element sound[] = { { 'b', 1 }, { 'i', 1 }, { 'i', 2 }, { 'i', 4 }, { 'i', 8 }, { 'u', 1 },
+    { 'u', 8 }, { 'f', 2 }, { 'f', 4 }, { 'f', 8 }, { 'f', 16 }, { 'c', 8 }, { 'c', 16 }, { 'c', 32 }, { 'S', 1 }, { 'S', 33 },
     { 'S', UINT32_MAX }, { 'U', 4 }, { 'U', 40 } };
 
 static const struct element unsound[] = { { 'b', 0 }, { 'b', 2 }, { 'i', 0 }, { 'i', 3 }, { 'i', 16 }, { 'u', 16 },
