@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What lies in a region's place and was not made by this user is refused, and so is what is damaged."""
 
+import contextlib
+import mmap
 import os
+import random
 import shutil
 import socket
 import stat
@@ -10,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import Thread, as_root, drain, small
 
@@ -342,3 +346,60 @@ def test_unlinking_removes_nothing_but_a_regions_files(place: Path, shmq_dir: Pa
         with pytest.raises((OSError, shmq.ShmqError)):
             shmq.unlink(name)
         assert (shmq_dir / name / "mine").read_text() == "precious"
+
+
+# ---- damage while it is in use ---------------------------------------------------------------------------------
+
+OPERATIONS: list[Callable[[Region], Any]] = [
+    lambda region: region.sender("q", depth=8).send(b"x" * 100, timeout=0),
+    lambda region: region.sender("q").loan(5000, timeout=0).send(timeout=0),
+    lambda region: region.sender("q").loan((3, 4), "f8", timeout=0).array.fill(1),
+    lambda region: region.receiver("q", shared=True).receive(0).array.sum(),
+    lambda region: bytes(region.receiver("q", shared=True).receive(0.001)),
+    lambda region: region.receiver("q", shared=True).receive_many(10, 0),
+    lambda region: repr(region.receiver("q", shared=True).receive(0).sender),
+    lambda region: region.receiver(f"n{random.randrange(9)}"),
+    lambda region: region.sender(f"n{random.randrange(9)}", depth=random.choice([1, 100, 65536])),
+    lambda region: region.delete_queue("q"),
+    lambda region: region.sender("q").shutdown(immediate=True),
+    lambda region: region.sender("q").qsize(),
+    lambda region: region.processes(),
+    lambda region: region.stats(),
+    lambda region: region.recover(),
+    lambda region: shmq.list_regions(),
+    lambda region: Region.attach("r").close(),
+]
+
+
+def use_what_is_damaged(seed: int) -> int:
+    """Write at random over a region's words while it is in use; how many operations went on as if nothing were."""
+    random.seed(seed)
+    good = 0
+    folder = Path(os.environ["SHMQ_DIR"])
+    for _ in range(60):
+        shutil.rmtree(folder / "r", ignore_errors=True)
+        region = Region.create("r", size="1MiB", max_processes=4, max_queues=8)
+        region.sender("q", depth=8).send(b"before")
+        with (folder / "r" / "admin").open("r+b") as file, mmap.mmap(file.fileno(), 0) as words:
+            used = (np.fromfile(folder / "r" / "admin", "<u8").nonzero()[0] * 8).tolist()
+            for _ in range(30):
+                at = random.choice(used) if random.random() < 0.7 else random.randrange(0, len(words), 8)
+                (old,) = struct.unpack_from("<Q", words, at)
+                new = random.choice(
+                    [0, (1 << 64) - 1, old + 1, old ^ 1 << random.randrange(64), random.getrandbits(64)]
+                )
+                struct.pack_into("<Q", words, at, new % (1 << 64))
+                try:
+                    random.choice(OPERATIONS)(region)
+                    good += 1
+                except (shmq.ShmqError, ValueError, MemoryError, OSError):
+                    pass
+        with contextlib.suppress(ResourceWarning, shmq.ShmqError):
+            region.close()
+    shutil.rmtree(folder / "r", ignore_errors=True)
+    return good
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_whatever_is_written_over_a_regions_words_nobody_crashes_or_hangs(start: Callable[..., Any], seed: int) -> None:
+    assert start(use_what_is_damaged, seed).result() > 0

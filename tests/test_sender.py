@@ -376,6 +376,17 @@ def test_out_of_blocks_in_another_process_is_waited_for_and_names_it(start: Call
         assert len(drain(region.receiver("q"))) == 1
 
 
+def test_blocks_that_an_idle_process_only_keeps_at_hand_are_not_waited_for_without_end() -> None:
+    with small() as region, Region.attach("r", process="idle") as other:
+        other.sender("q").send(b"x")  # takes a few blocks more than it needs, and keeps them
+        assert drain(region.receiver("q")) == [b"x"]
+        assert any(info.cached for info in other.processes() if info.name == "idle")
+        with pytest.raises(shmq.OutOfBlocks, match=r"'idle' .* 0 loans, 0 messages held, [1-9]\d* cached"):
+            region.sender("q").loan(region.size)
+        other.close()
+        region.sender("q").loan(region.size).discard()
+
+
 # ---- shut down, close ------------------------------------------------------------------------------------
 
 

@@ -121,15 +121,16 @@ static inline int shmq_queue_build_at(struct shmq_actor *actor, uint32_t qid, co
 {
     const struct shmq_map *map = actor->map;
     struct shmq_queue *queue = &map->queue[qid];
-    uint64_t flags = shmq_queue_flags(map, qid), base;
+    uint64_t flags, base;
     uint32_t shift = shmq_capacity_shift(spec->depth);
     int result;
 
-    if (flags & SHMQ_QUEUE_USED)
-        return SHMQ_IN_USE;
-    *epoch = shmq_flags_epoch(flags) + 1;
-    if (!shmq_cas_seq_cst(&queue->flags, flags, shmq_flags_word(*epoch, actor->slot, SHMQ_QUEUE_USED), SHMQ_Q1))
-        return SHMQ_IN_USE;
+    do { /* a waiter of the former incarnation may still set a bit: that makes the record no less free */
+        flags = shmq_queue_flags(map, qid);
+        if (flags & SHMQ_QUEUE_USED)
+            return SHMQ_IN_USE;
+        *epoch = shmq_flags_epoch(flags) + 1;
+    } while (!shmq_cas_seq_cst(&queue->flags, flags, shmq_flags_word(*epoch, actor->slot, SHMQ_QUEUE_USED), SHMQ_Q1));
     result = shmq_queue_prepare_slots(map, qid, shift, &base);
     if (result != SHMQ_OK) {
         shmq_queue_abandon(map, qid, *epoch);
@@ -223,7 +224,8 @@ static inline bool shmq_queue_spec_valid(const struct shmq_queue_spec *spec)
 {
     size_t length = strlen(spec->name);
 
-    return spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1 && length <= SHMQ_NAME_MAX;
+    return spec->kind == SHMQ_KIND_WORK && spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1
+        && length <= SHMQ_NAME_MAX;
 }
 
 /* Open the work queue `spec->name`; make it where it is missing and `create` says so. An existing queue keeps its own

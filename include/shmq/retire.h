@@ -97,7 +97,7 @@ static inline void shmq_requeue_drop_all(struct shmq_actor *actor, uint32_t qid)
     const struct shmq_map *map = actor->map;
 
     for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
-        uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with C3_REQUEUE */
+        uint64_t word = shmq_load_seq_cst(&map->block[block].word, SHMQ_READ); /* after QC1: races C3_REQUEUE [M3] */
 
         if (shmq_block_state(word) == SHMQ_STATE_REQUEUE && shmq_block_queue(word) == qid + 1)
             shmq_requeue_drop_stale(actor, block, word);

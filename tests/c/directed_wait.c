@@ -359,30 +359,37 @@ void sim_test_one_sleeper_one_send(void)
 }
 
 /* Somebody announced and died; another takes the message that the sender is waking for; a third falls asleep. */
+static bool announced_by_the_dead(uint64_t accesses, uint64_t fallen)
+{
+    struct sim_process *taker;
+    bool ended;
+
+    sim_stopped(accesses, fallen);
+    stage_sleepers(2);
+    taker = sim_player(SLEEPERS + 1, 2);
+    shmq_wait_announce(shmq_receivers(alpha.queue));
+    sim_impersonate(SIM_ROOT);
+    sim_spawn(wait_for_one, &sim_processes[0]);
+    sim_spawn(nothing, &sim_processes[1]);
+    sim_spawn(send_one_body, sender);
+    ended = sim_run(SLEEPERS, accesses) == SIM_FINISHED;
+    SIM_AS(taker, sim_fetch(taker, &alpha));
+    sim_impersonate(SIM_ROOT);
+    sim_run(0, fallen);
+    sim_run(SLEEPERS, ENDLESS);
+    run_awake();
+    post();
+    run_awake();
+    check_none_asleep();
+    sim_wind_up();
+    return ended;
+}
+
 void sim_test_announcement_of_the_dead(void)
 {
     bool ended = false;
 
-    for (uint64_t accesses = 0; !ended; accesses++) {
-        struct sim_process *taker;
-
-        sim_stopped(accesses, 0);
-        stage_sleepers(2);
-        taker = sim_player(SLEEPERS + 1, 2);
-        shmq_wait_announce(shmq_receivers(alpha.queue));
-        sim_impersonate(SIM_ROOT);
-        sim_spawn(wait_for_one, &sim_processes[0]);
-        sim_spawn(nothing, &sim_processes[1]);
-        sim_spawn(send_one_body, sender);
-        ended = sim_run(SLEEPERS, accesses) == SIM_FINISHED;
-        SIM_AS(taker, sim_fetch(taker, &alpha));
-        sim_impersonate(SIM_ROOT);
-        run_awake();
-        sim_run(SLEEPERS, ENDLESS);
-        run_awake();
-        post();
-        run_awake();
-        check_none_asleep();
-        sim_wind_up();
-    }
+    for (uint64_t accesses = 0; !ended; accesses++)
+        for (uint64_t fallen = 0; fallen < 24; fallen++)
+            ended = announced_by_the_dead(accesses, fallen);
 }

@@ -17,6 +17,7 @@ static struct {
     uint32_t crash_chance;  /* of five */
     uint32_t crash_window;  /* writes */
     uint32_t cache_limit;
+    uint32_t stall_interval; /* operations between two choices of where to stop */
     uint32_t largest_order;
     uint32_t births_left;
     enum theme theme;
@@ -74,11 +75,15 @@ static struct sim_weather make_weather(void)
     return weather;
 }
 
-/* Who dies, and where; who stops for long, and where. */
+/* Stop for long at a place chosen anew now and then. */
+static void plan_stall(int fibre)
+{
+    sim_stall_at(fibre, rare_step(), 1 + sim_random(2), sim_random(2) ? 0 : 1 + sim_random(5));
+}
+
+/* Who dies, and where. */
 static void doom(int fibre)
 {
-    if (sim_random(2))
-        sim_stall_at(fibre, rare_step(), 1 + sim_random(3), sim_random(2) ? 0 : 1 + sim_random(5));
     if (sim_random(5) >= plan.crash_chance)
         return;
     if (!sim_random(6)) {
@@ -319,6 +324,8 @@ static void work(struct sim_process *process)
         if (plan.operations_to_barrier && --plan.operations_to_barrier == 0)
             plan.barrier = true;
         pause_if_asked(WORKING);
+        if (!sim_random(plan.stall_interval))
+            plan_stall(process->fibre);
         themes[plan.theme].list[sim_random(themes[plan.theme].count)](process);
     }
 }
@@ -441,6 +448,7 @@ void sim_random_schedule(uint64_t seed)
     plan.births_left = SIM_FIBRES;
     plan.crash_chance = plan.theme == HANDOVER ? 5 : sim_random(6);
     plan.crash_window = 50u << sim_random(7);
+    plan.stall_interval = 4u << sim_random(5);
     plan.cache_limit = pick(cache_limits, 5);
     plan.keeps_alpha = plan.theme != ENDING && sim_random(4) < (plan.theme == RECOVERY ? 2u : 3u);
     plan.operations_to_barrier = sim_random(2) ? 1 + sim_random(400) : 0;

@@ -92,7 +92,6 @@ static void a_message_may_be_empty_or_as_large_as_the_largest_block(void)
     CHECK_EQUAL(shmq_receive(&me, &jobs, &message), SHMQ_OK);
     CHECK_EQUAL(message.length, 0);
     CHECK_EQUAL(shmq_release(&me, &message.hold), SHMQ_OK);
-    shmq_buddy_merge(&me); /* a free leaves the word it came from split, for the next loan */
     loan = loan_of(&me, 64 << 9);
     shmq_payload(&arena.map, loan.block)[(64 << 9) - 1] = 1;
     CHECK_EQUAL(send(&me, &jobs, &loan, 64 << 9), SHMQ_OK);
@@ -113,6 +112,21 @@ static void loans_run_out_as_an_error_and_come_back(void)
     CHECK_EQUAL(shmq_release(&me, &loans[33]), SHMQ_OK);
     CHECK_EQUAL(shmq_loan(&other, 1, &more), SHMQ_OK);
     CHECK_EQUAL(more.block, loans[33].block);
+}
+
+static void what_a_process_only_keeps_at_hand_does_not_stand_in_its_own_way(void)
+{
+    struct shmq_hold small, large;
+
+    make();
+    me.cache.limit = 8;
+    small = loan_of(&me, 1);
+    CHECK_EQUAL(shmq_release(&me, &small), SHMQ_OK);
+    CHECK(me.cache.blocks > 1);
+    large = loan_of(&me, 64 << 9); /* the whole region */
+    CHECK_EQUAL(me.cache.blocks, 0);
+    CHECK_EQUAL(shmq_loan(&me, 1, &small), SHMQ_NO_BLOCKS);
+    CHECK_EQUAL(shmq_release(&me, &large), SHMQ_OK);
 }
 
 static void a_handle_is_stale_once_its_block_was_sent_or_released(void)
@@ -706,6 +720,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_message_arrives_with_its_bytes_length_label_sender_and_position),
     CHECK_TEST(a_message_may_be_empty_or_as_large_as_the_largest_block),
     CHECK_TEST(loans_run_out_as_an_error_and_come_back),
+    CHECK_TEST(what_a_process_only_keeps_at_hand_does_not_stand_in_its_own_way),
     CHECK_TEST(a_handle_is_stale_once_its_block_was_sent_or_released),
     CHECK_TEST(a_handle_of_an_earlier_life_of_a_cached_block_is_stale),
     CHECK_TEST(a_send_that_fails_leaves_the_loan_with_its_sender),

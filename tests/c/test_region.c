@@ -790,8 +790,10 @@ static void *fork_once(void *unused)
     while (!__atomic_load_n(&fork_now, __ATOMIC_SEQ_CST))
         ;
     forked_child = fork();
-    if (forked_child == 0)
+    if (forked_child == 0) {
+        alarm(20); /* should the test fail, nobody kills it */
         pause();
+    }
     __atomic_store_n(&has_forked, true, __ATOMIC_SEQ_CST);
     return unused;
 }
