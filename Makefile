@@ -102,10 +102,14 @@ $(addprefix build/c/,$(SIM_PROGRAMS)): build/c/%: build/c/%.o build/c/simulator.
 c-test: $(addprefix build/c/,$(TESTS))
 	@set -e; for program in $^; do echo $$program; $$program; done
 
+# All at once, as many as there are cores; what one prints appears when it has finished.
+RUN_AND_SHOW := 'out=$$({} 2>&1) || { echo "$$out"; echo "{} failed"; exit 255; }; echo "{}"; echo "$$out"'
+
 sim: $(addprefix build/c/,$(SIM_PROGRAMS))
-	@set -e; for program in $(filter-out %/sim_random,$^); do echo $$program; $$program; done
-	@echo build/c/sim_random; for part in $$(seq 0 $$(($(JOBS) - 1))); do echo $$part; done | xargs -P $(JOBS) -I{} \
-	    sh -c 'build/c/sim_random $$(({} * $(SCHEDULES) / $(JOBS) + 1)) $$(($(SCHEDULES) / $(JOBS)))'
+	@{ for program in $(filter-out %/sim_random,$^); do echo $$program; done; \
+	   for part in $$(seq 0 $$(($(JOBS) - 1))); do \
+	       echo build/c/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$(($(SCHEDULES) / $(JOBS))); \
+	   done; } | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
 sanitize: $(addprefix build/sanitized/,$(TESTS))
 	@set -e; for program in $^; do echo $$program; $$program; done

@@ -16,6 +16,6 @@ cdef class Message:
     cdef Lease lease                # made when the first view is taken
     cdef bint held
 
-    cdef int check(self) except -1
+    cdef int refuse(self) except -1
     cdef Lease view(self)
     cdef void give_back(self) noexcept

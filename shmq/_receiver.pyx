@@ -156,13 +156,15 @@ cdef class Message:
     def __init__(self):
         raise TypeError("messages come from Receiver.receive")
 
-    cdef int check(self) except -1:
+    cdef int refuse(self) except -1:
+        """Somebody uses the handle after it, or its region, was closed."""
         if not self.held:
             raise ValueError("the message has been released: take what you need before, or keep a view")
         return self.region.check()
 
     cdef Lease view(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         if self.lease is None:
             self.lease = lease_new(self.region, self.message.hold, self.message.length, False)
         return self.lease
@@ -194,7 +196,8 @@ cdef class Message:
         self.give_back()
 
     def __enter__(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self
 
     def __exit__(self, kind, value, traceback):
@@ -223,11 +226,13 @@ cdef class Message:
         pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_length_bytes(self.message.length)
 
     def __bytes__(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.message.hold.block),
                                          shmq_length_bytes(self.message.length))
 
@@ -236,7 +241,8 @@ cdef class Message:
         return self.__bytes__()
 
     def __getitem__(self, index):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         cdef Py_ssize_t nbytes = shmq_length_bytes(self.message.length), start, stop, step
         cdef unsigned char *data = shmq_payload(self.region.map, self.message.hold.block)
         if not isinstance(index, slice):
@@ -253,19 +259,22 @@ cdef class Message:
     @property
     def label(self):
         """The number that the sender gave it."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self.message.label
 
     @property
     def seq(self):
         """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self.message.position
 
     @property
     def sender(self):
         """Name of the process that sent it, None where it is no longer attached."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         cdef shmq_process_info info
         if self.message.sender_slot >= self.region.map.geometry.max_processes:
             return None
@@ -277,19 +286,22 @@ cdef class Message:
     @property
     def redelivered(self):
         """Whether an earlier receiver died holding it."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self.message.redelivered
 
     @property
     def deliveries(self):
         """How often it has been handed out, this time included."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self.message.deliveries + 1
 
     @property
     def nbytes(self):
         """Bytes of payload."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_length_bytes(self.message.length)
 
     @property
@@ -306,7 +318,8 @@ cdef class Message:
     @property
     def offset(self):
         """Where the payload lies: bytes from the start of the data segment, the same in every process."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_block_offset(self.region.map, self.message.hold.block)
 
     def __repr__(self):

@@ -10,6 +10,7 @@ cdef class Sender(Endpoint):
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1
     cdef int post_slowly(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
+    cdef object lend_for(self, uint64_t nbytes, object timeout, shmq_hold *hold)
     cdef int lend_slowly(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
     cdef object send_bytes(self, const void *data, uint64_t nbytes, uint32_t label, object timeout)
     cdef object send_buffer(self, object data, uint32_t label, object timeout)
@@ -27,7 +28,7 @@ cdef class Loan:
     cdef object handed_out
     cdef bint held
 
-    cdef int check(self) except -1
+    cdef int refuse(self) except -1
     cdef Lease view(self)
     cdef int check_views(self) except -1
     cdef int sent(self) except -1

@@ -100,11 +100,20 @@ cdef class Sender(Endpoint):
         return 0
 
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
+        """Get a block; 1 where that took a while."""
         if not (self.is_open and self.region.is_open):
             self.refuse()
         if shmq_loan(self.region.actor, nbytes, hold) != SHMQ_OK:
-            return self.lend_slowly(nbytes, timeout, hold)
+            self.lend_slowly(nbytes, timeout, hold)
+            return 1
         return 0
+
+    cdef object lend_for(self, uint64_t nbytes, object timeout, shmq_hold *hold):
+        """Lend, and return what is left of the timeout for sending."""
+        cdef uint64_t started = shmq_os_now() if timeout is not None and timeout != 0 else 0
+        if self.lend(nbytes, timeout, hold) and started:
+            return max(0, timeout - (shmq_os_now() - started) * 1e-9)
+        return timeout
 
     cdef int lend_slowly(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
         """Out of blocks: reclaim what can be, then wait while others hold some."""
@@ -224,7 +233,7 @@ cdef class Sender(Endpoint):
 
     cdef object send_bytes(self, const void *data, uint64_t nbytes, uint32_t label, object timeout):
         cdef shmq_hold hold
-        self.lend(nbytes, timeout, &hold)
+        timeout = self.lend_for(nbytes, timeout, &hold)
         memcpy(shmq_payload(self.region.map, hold.block), data, nbytes)
         try:
             self.post(&hold, nbytes, label, timeout)
@@ -248,7 +257,7 @@ cdef class Sender(Endpoint):
             PyObject_GetBuffer(data, &buffer, PyBUF_C_CONTIGUOUS)
         try:
             length = buffer.len
-            self.lend(length, timeout, &hold)
+            timeout = self.lend_for(length, timeout, &hold)
             memcpy(shmq_payload(self.region.map, hold.block), buffer.buf, buffer.len)
             if described and shmq_envelope_write(&self.region.map.block[hold.block], &kind) == SHMQ_OK:
                 length |= SHMQ_LENGTH_ENVELOPE
@@ -294,13 +303,15 @@ cdef class Loan:
     def __init__(self):
         raise TypeError("loans come from Sender.loan")
 
-    cdef int check(self) except -1:
+    cdef int refuse(self) except -1:
+        """Somebody uses the handle after it, or its region, was closed."""
         if not self.held:
             raise ValueError("the loan has been sent or discarded: take another one")
         return self.region.check()
 
     cdef Lease view(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         if self.lease is None:
             self.lease = lease_new(self.region, self.hold, self.length, True)
         return self.lease
@@ -357,16 +368,16 @@ cdef class Loan:
             BufferError: Other writable views of it live; the loan is still yours.
             ValueError: It was sent or discarded before.
         """
-        if not self.held:
-            self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         if timeout is not None:
             check_timeout(timeout)
         return self.sender.send_loan(self, timeout)
 
     def send_nowait(self):
         """`send(timeout=0)`."""
-        if not self.held:
-            self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self.sender.send_loan(self, 0)
 
     def discard(self):
@@ -375,14 +386,16 @@ cdef class Loan:
             self.give_back()
 
     def __enter__(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return self
 
     def __exit__(self, kind, value, traceback):
         if not self.held:
             return
         if kind is None:
-            self.check()
+            if not (self.held and self.region.is_open):
+                self.refuse()
             self.sender.send_loan(self, None)
         else:
             self.give_back()
@@ -412,11 +425,13 @@ cdef class Loan:
         pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_length_bytes(self.length)
 
     def __getitem__(self, index):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         cdef Py_ssize_t nbytes = shmq_length_bytes(self.length)
         cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
         if isinstance(index, slice):
@@ -424,7 +439,8 @@ cdef class Loan:
         return data[index_in(index, nbytes)]
 
     def __setitem__(self, index, value):
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         cdef Py_ssize_t nbytes = shmq_length_bytes(self.length), start, stop, step
         cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
         cdef Py_buffer source
@@ -449,7 +465,8 @@ cdef class Loan:
     @property
     def nbytes(self):
         """Bytes of payload."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_length_bytes(self.length)
 
     @property
@@ -466,7 +483,8 @@ cdef class Loan:
     @property
     def offset(self):
         """Where the payload lies: bytes from the start of the data segment, the same in every process."""
-        self.check()
+        if not (self.held and self.region.is_open):
+            self.refuse()
         return shmq_block_offset(self.region.map, self.hold.block)
 
     def __repr__(self):

@@ -183,6 +183,18 @@ def test_a_late_close_does_not_take_anothers_claim_away() -> None:
         second.close()
 
 
+def test_a_handle_on_a_deleted_queue_does_not_take_the_claim_on_its_successor_away() -> None:
+    with small() as region, Region.attach("r") as other:
+        outdated = region.receiver("q")
+        other.delete_queue("q")
+        current = region.receiver("q")
+        outdated.close()
+        with pytest.raises(shmq.QueueInUseError):
+            other.receiver("q")
+        current.close()
+        other.receiver("q")
+
+
 def test_closing_a_region_gives_its_claims_up_although_a_view_pins_it() -> None:
     with small() as region:
         other = Region.attach("r")

@@ -48,7 +48,7 @@ def refusals(error: type[Exception], *parts: str) -> None:
 # ---- what a region's files are -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_files_are_for_this_user_only_whatever_the_umask(shmq_dir: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
@@ -292,13 +292,11 @@ def test_another_layout_version_names_both(place: Path, change: int) -> None:
         pass
 
 
-@pytest.mark.parametrize("value", [0, 1 << 16, 1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize("value", [1 << 33, 1 << 40, (1 << 64) - 1])
 @pytest.mark.parametrize("field", ["magic", "granule_shift", "granules", "max_processes", "max_queues", "persist"])
 def test_a_damaged_header_names_the_field_the_value_and_the_bound(place: Path, field: str, value: int) -> None:
-    if field == "persist" and value == 0:
-        pytest.skip("that is a good value")
     overwrite(place / "admin", HEADER[field], struct.pack("<Q", value))
-    refusals(shmq.RegionCorruptError, str(place / "admin"), "unlink")
+    refusals(shmq.RegionCorruptError, str(place / "admin"), field.split("_")[0], str(value), "bound", "unlink")
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 4095, 4096, -4096, -1])

@@ -321,6 +321,8 @@ static inline int shmq_receive(struct shmq_actor *actor, const struct shmq_queue
     if (result != SHMQ_EMPTY)
         return result;
     flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHUT */
+    if (flags & SHMQ_QUEUE_SPACE) /* stale slots may have been cleared on the way */
+        shmq_wake(actor->map, shmq_senders(ref->queue), 1);
     if (shmq_flags_epoch(flags) != ref->epoch || !(flags & SHMQ_QUEUE_OPEN))
         return SHMQ_CLOSED;
     if (!(flags & SHMQ_QUEUE_SHUT))

@@ -82,6 +82,35 @@ void sim_test_recoverer_of_owner_dies(void)
     for_all_sizes(&killed);
 }
 
+/* An allocator or freer dies at any step, then its recoverer does. */
+static uint64_t owner_stop;
+static bool owner_ended;
+
+static void loan_and_return_body(void *argument) { loan_and_return(argument); }
+
+static void stage_unfinished(void)
+{
+    sim_stage(granules);
+    other = sim_play(SIM_VICTIM);
+    owner_ended = sim_die_after(other, loan_and_return_body, owner_stop);
+}
+
+static void recover_other(struct sim_process *self)
+{
+    (void)self;
+    sim_recover(other->actor.slot);
+}
+
+void sim_test_allocator_and_recoverer_die(void)
+{
+    static const struct sim_stop killed = { stage_unfinished, recover_other, NULL, NULL, true, false };
+
+    for (uint32_t i = 0; i < 5; i++)
+        for (granules = sizes[i], order = 0; order <= 5 && 1u << order <= granules; order += 5)
+            for (owner_stop = 0, owner_ended = false; !owner_ended; owner_stop++)
+                sim_stop_everywhere(&killed);
+}
+
 /* ---- a death in mid-merge ---- */
 
 static void stage_empty_word(void)

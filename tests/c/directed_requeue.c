@@ -128,17 +128,9 @@ static void forward_body(void *argument) { forward(argument); }
 
 static void stage_dead_forwarder(void)
 {
-    int fibre;
-
     stage_forward();
-    sim_impersonate(SIM_ROOT);
-    fibre = sim_spawn(forward_body, victim);
-    sim_run(fibre, forwarder_stop);
-    forwarder_ended = sim_state(fibre) == SIM_FINISHED;
-    sim_kill(fibre);
     dead = victim;
-    sim_slay(dead);
-    sim_reset(1); /* fibre 0 is the recoverer now: it plays no process of its own */
+    forwarder_ended = sim_die_after(dead, forward_body, forwarder_stop);
 }
 
 static void recover_forwarder(struct sim_process *self)
@@ -226,19 +218,24 @@ void sim_test_forward_to_successor(void)
 
 /* ---- D13, U16, M3: a close that requeues ---- */
 
-static void stage_dead_holder(void)
+static void stage_holder(bool with_victim)
 {
     sim_stage(16);
     maker = sim_player(1, 4);
     dead = sim_player(2, 4);
-    sim_play(SIM_VICTIM);
+    if (with_victim)
+        sim_play(SIM_VICTIM);
     alpha = maker->named[SIM_ALPHA].ref;
     for (int i = 0; i < 3; i++) {
         SIM_AS(maker, sim_post(maker, &alpha));
         SIM_AS(dead, sim_fetch(dead, &alpha));
     }
+    SIM_AS(dead, sim_do_close_inbox(dead)); /* it leaves no queue */
     sim_slay(dead);
 }
+
+static void stage_dead_holder(void) { stage_holder(true); }
+static void stage_dead_without_victim(void) { stage_holder(false); }
 
 static void recover_dead(struct sim_process *self)
 {
@@ -266,6 +263,22 @@ static void receive_until_empty(void)
     sim_impersonate(maker->fibre);
     while (sim_fetch(maker, &alpha) == SHMQ_OK)
         continue;
+}
+
+/* Whoever attaches takes over the dead one's slot: nothing of its own would be closed later and repair it. */
+static void adopt(struct sim_process *self)
+{
+    sim_process_attach(self, SIM_VICTIM);
+    SIM_CHECK(self->actor.slot == dead->actor.slot, "another slot was free");
+}
+
+void sim_test_adopter_dies_requeueing(void)
+{
+    static const struct sim_stop stop = { stage_dead_without_victim, adopt, NULL, check_all_redelivered, true, false };
+    static const struct sim_stop scans = { stage_dead_without_victim, adopt, receive_until_empty, check_all_redelivered, false, false };
+
+    sim_stop_everywhere(&stop);
+    sim_stop_everywhere(&scans);
 }
 
 /* A receiver scans to the end, and reports it, while the close is under way. */
@@ -410,20 +423,11 @@ static void post_alpha_body(void *argument) { sim_post(argument, &alpha); }
 
 static void stage_dead_sender(void)
 {
-    int fibre;
-
     sim_stage(16);
     maker = sim_player(1, 2);
-    sim_player(SIM_VICTIM, 2);
+    dead = sim_player(SIM_VICTIM, 2);
     alpha = maker->named[SIM_ALPHA].ref;
-    sim_impersonate(SIM_ROOT);
-    fibre = sim_spawn(post_alpha_body, victim);
-    sim_run(fibre, sender_stop);
-    sender_ended = sim_state(fibre) == SIM_FINISHED;
-    sim_kill(fibre);
-    dead = victim;
-    sim_slay(dead);
-    sim_reset(1);
+    sender_ended = sim_die_after(dead, post_alpha_body, sender_stop);
 }
 
 static void audit_now(void) { sim_processes_audit(); }

@@ -113,7 +113,8 @@ enum sim_mutation {
     SIM_CAS_AS_STORE,   /* the CAS stores what it wanted and succeeds, whatever it finds */
     SIM_STALE_LOAD,     /* the load returns what this fibre read from that word before: a re-check dropped */
     SIM_SKIP,           /* the write does not happen; a CAS reports success */
-    SIM_SWAP_NEXT       /* the write happens after this fibre's next write of the same operation, or never */
+    SIM_SWAP_NEXT,      /* the write happens after this fibre's next write of the same operation, or never */
+    SIM_SWAP_SECOND     /* the same, but the first of several writes under the step stays: the other pairs */
 };
 
 struct sim_mutant {

@@ -116,6 +116,16 @@ static void late_write_happens(void)
 
 void sim_operation_end(void) { late_write_happens(); }
 
+/* Is this a write that a mutant puts off? */
+static bool put_off(const struct sim_pending *write)
+{
+    if (sim_running->delayed)
+        return false;
+    if (mutated(write->step, SIM_SWAP_SECOND))
+        return sim_running->last_write == write->step;
+    return mutated(write->step, SIM_SWAP_NEXT);
+}
+
 /* ---- reading and writing ---- */
 
 uint64_t shmq_sim_load(const uint64_t *word, enum shmq_step step, enum shmq_order order)
@@ -159,7 +169,7 @@ static uint64_t perform(struct sim_pending *write)
         count(write->step)->misses++;
         return seen;
     }
-    if (mutated(write->step, SIM_SWAP_NEXT) && !fibre->delayed) {
+    if (put_off(write)) {
         fibre->delayed = true;
         fibre->late = *write;
         count(write->step)->writes++;
@@ -168,6 +178,7 @@ static uint64_t perform(struct sim_pending *write)
     if (fibre->delayed && fibre->late.word == write->word)
         late_write_happens();
     take_effect(write);
+    fibre->last_write = write->step;
     count(write->step)->writes++;
     sim_crash_point(write->step);
     late_write_happens();

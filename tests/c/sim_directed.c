@@ -68,6 +68,22 @@ int sim_fetch(struct sim_process *process, const struct shmq_queue_ref *ref)
     return sim_do_receive(process, &source);
 }
 
+bool sim_die_after(struct sim_process *process, sim_body *operation, uint64_t accesses)
+{
+    bool ended;
+    int fibre;
+
+    sim_impersonate(SIM_ROOT);
+    fibre = sim_spawn(operation, process);
+    SIM_CHECK(&sim_processes[fibre] == process, "fibre %d is another process", fibre);
+    sim_run(fibre, accesses);
+    ended = sim_state(fibre) == SIM_FINISHED;
+    sim_kill(fibre);
+    sim_slay(process);
+    sim_reset(1);
+    return ended;
+}
+
 void sim_slay(struct sim_process *process)
 {
     sim_process_died((int)(process - sim_processes));

@@ -34,6 +34,9 @@ struct sim_process *sim_player(int fibre, uint32_t depth);
 /* Send one granule / receive; results as in the header, what is received is held last. */
 int sim_post(struct sim_process *process, const struct shmq_queue_ref *ref);
 int sim_fetch(struct sim_process *process, const struct shmq_queue_ref *ref);
+/* What this player's operation, run as fibre 0 for so many accesses, leaves when it dies. Returns whether it had ended.
+ * Fibre 0 is the victim's again afterwards. */
+bool sim_die_after(struct sim_process *process, sim_body *operation, uint64_t accesses);
 /* The player dies: locks are freed, nobody has recovered it yet. */
 void sim_slay(struct sim_process *process);
 /* alpha is deleted and made again in the same record, by `process`. */

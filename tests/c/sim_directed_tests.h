@@ -31,6 +31,7 @@ void sim_test_forwarder_and_recoverer_die(void);
 void sim_test_forward_to_one_that_goes(void);
 void sim_test_forward_to_successor(void);
 void sim_test_recoverer_dies_requeueing(void);
+void sim_test_adopter_dies_requeueing(void);
 void sim_test_receiver_scans_during_recovery(void);
 void sim_test_delete_during_recovery(void);
 void sim_test_stale_receiver_of_requeued(void);
@@ -76,6 +77,7 @@ void sim_test_stale_slot_is_cleared_once(void);
 void sim_test_allocator_dies(void);
 void sim_test_allocator_stops(void);
 void sim_test_recoverer_of_owner_dies(void);
+void sim_test_allocator_and_recoverer_die(void);
 void sim_test_merge_stops_or_dies(void);
 void sim_test_scan_sees_splits(void);
 

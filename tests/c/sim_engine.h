@@ -47,6 +47,7 @@ struct sim_fibre {
     uint32_t buffered;
 
     /* mutants */
+    enum shmq_step last_write; /* under which step the last write was */
     bool delayed;           /* SIM_SWAP_NEXT: `late` waits for the next write */
     struct sim_pending late;
     struct { const uint64_t *word; uint64_t value; } remembered[SIM_REMEMBERED]; /* SIM_STALE_LOAD */

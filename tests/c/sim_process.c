@@ -136,6 +136,7 @@ static struct shmq_hold loan_remove(struct sim_process *process, uint32_t at)
 {
     struct shmq_hold loan = process->loan[at];
 
+    SIM_CHECK(at < process->loan_count, "the test has no loan %u", at);
     process->loan[at] = process->loan[--process->loan_count];
     return loan;
 }
@@ -186,6 +187,7 @@ int sim_do_send(struct sim_process *process, uint32_t at, const struct shmq_queu
     struct shmq_parcel parcel = make_parcel(id);
     int result;
 
+    SIM_CHECK(ref->queue, "the test has no queue");
     sim_ledger_sending(id);
     result = shmq_send(&process->actor, ref, &loan, &parcel);
     sim_operation_end();
@@ -214,7 +216,7 @@ int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref
     uint64_t redeliveries;
     int result;
 
-    SIM_CHECK(process->held_count < SIM_HELD, "the test holds too many messages");
+    SIM_CHECK(ref->queue && process->held_count < SIM_HELD, "the test has no queue or holds too many messages");
     result = shmq_receive(&process->actor, ref, message);
 
     sim_operation_end();
@@ -233,6 +235,7 @@ static struct shmq_message held_remove(struct sim_process *process, uint32_t at,
 {
     struct shmq_message message = process->held[at];
 
+    SIM_CHECK(at < process->held_count, "the test holds no message %u", at);
     *id = process->held_id[at];
     process->held[at] = process->held[--process->held_count];
     process->held_id[at] = process->held_id[process->held_count];
