@@ -910,6 +910,64 @@ static void two_closers_may_die_after_any_two_writes_and_the_third_completes(voi
     }
 }
 
+/* ---- a closer that is stopped, and everything done behind its back ----------------------------------------- */
+
+#define WRITES_UP_TO_S_EPOCH 5u /* RQ1, R_COUNT, S_SENDER, S_FROM, S_EPOCH */
+
+static struct shmq_actor worker;
+static struct shmq_queue_ref next_stage;
+static uint64_t stop_at; /* the access of the closer before which the others get their turn */
+
+static void forward_what_is_requeued(void)
+{
+    struct shmq_message message;
+
+    if (shmq_receive(&worker, &jobs, &message) == SHMQ_OK)
+        CHECK_EQUAL(shmq_forward(&worker, &next_stage, &message), SHMQ_OK);
+}
+
+/* Worker 0 takes the requeued message and begins to forward it, but dies before S1: its close gives the message back,
+ * with the same block word as before and other M words. */
+static void take_and_die(void)
+{
+    counted_intruder = NULL;
+    arena_enter(&worker, 0);
+    counted_survives(forward_what_is_requeued, WRITES_UP_TO_S_EPOCH);
+    arena_close(0);
+}
+
+static void intrude_once(void)
+{
+    if (counted_accesses == stop_at)
+        take_and_die();
+}
+
+/* Let the closer of a process that holds nothing stop before each access in turn. */
+static void a_message_that_comes_back_unchanged_behind_a_stopped_closer_is_not_freed(void)
+{
+    uint64_t accesses = UINT64_MAX;
+
+    for (stop_at = 0; stop_at < accesses; stop_at++) {
+        struct shmq_message message;
+
+        make();
+        arena_open(&me, "next stage", 20, &next_stage);
+        arena_send(&me, &jobs, 1);
+        arena_hold(&victim, &jobs, 1, &message);
+        arena_close(VICTIM); /* REQUEUE */
+        arena_enter(&victim, VICTIM);
+        counted_allow(UINT64_MAX);
+        counted_period = 1;
+        counted_intruder = intrude_once;
+        arena_close(VICTIM);
+        accesses = counted_accesses;
+        counted_intruder = NULL;
+        arena_hold(&me, &jobs, 1, &message);
+        CHECK_EQUAL(shmq_release(&me, &message.hold), SHMQ_OK);
+        check_nothing_left();
+    }
+}
+
 static const struct check_test tests[] = {
     CHECK_TEST(after_A1_and_after_F1_a_block_owned_without_its_bit_is_free),
     CHECK_TEST(after_A2_a_block_owned_with_its_bit_is_freed),
@@ -960,6 +1018,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_second_close_changes_nothing),
     CHECK_TEST(a_closer_may_die_after_any_write_and_the_next_one_completes),
     CHECK_TEST(two_closers_may_die_after_any_two_writes_and_the_third_completes),
+    CHECK_TEST(a_message_that_comes_back_unchanged_behind_a_stopped_closer_is_not_freed),
 };
 
 ARENA_MAIN(tests)
