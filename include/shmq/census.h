@@ -86,6 +86,8 @@ static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *acto
         uint32_t state = shmq_block_state(word);
         bool other = state == SHMQ_STATE_OWNED && shmq_block_owner(word) != actor->slot;
 
+        if (!shmq_block_plausible(map, block, word) || state > SHMQ_STATE_REQUEUE)
+            continue; /* overwritten: nobody will give it back */
         if (state > SHMQ_STATE_OWNED || (other && shmq_block_queue(word)))
             return SHMQ_HOPE_HELD;
         owned += other;
