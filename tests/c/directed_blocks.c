@@ -146,8 +146,8 @@ static void check_scan(void)
     for (uint32_t block = 0; block < granules; block++) {
         while (next < block)
             next = shmq_scan_next(&sim_map, next + 1);
-        SIM_CHECK(next == block || shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FREE, "the scan skips block %u of %u, which is in use",
-            block, granules);
+        SIM_CHECK(next == block || shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FREE,
+            "the scan skips block %u of %u, which is in use", block, granules);
         if (next == block)
             next = block + 1 < granules ? shmq_scan_next(&sim_map, block + 1) : granules;
     }

@@ -111,14 +111,16 @@ static void check_built_whole(void)
     char text[SHMQ_NAME_WORDS * 8];
 
     shmq_name_load(sim_map.name[beta->qid].text, text);
-    SIM_CHECK(!(flags & SHMQ_QUEUE_OPEN) || shmq_flags_epoch(flags) == beta->epoch || strcmp(text, sim_name(SIM_GAMMA)) == 0, "a helper opened a half-built queue");
+    SIM_CHECK(!(flags & SHMQ_QUEUE_OPEN) || shmq_flags_epoch(flags) == beta->epoch || strcmp(text,
+        sim_name(SIM_GAMMA)) == 0, "a helper opened a half-built queue");
     sim_run(builder, SIM_FOREVER);
     SIM_CHECK(sim_state(builder) == SIM_FINISHED && building->named[SIM_GAMMA].open, "the builder's queue is not open");
 }
 
 void sim_test_helper_of_former_queue(void)
 {
-    static const struct sim_stop stop = { stage_pending, help, settle_delete_and_build, check_built_whole, false, false };
+    static const struct sim_stop stop = { stage_pending, help, settle_delete_and_build, check_built_whole, false,
+        false };
 
     for (builder_stop = 0; builder_stop < 140; builder_stop++)
         sim_stop_everywhere(&stop);
@@ -152,7 +154,8 @@ static void check_deleted(void)
     if ((flags & SHMQ_QUEUE_OPEN) && shmq_flags_epoch(flags) == other->named[SIM_BETA].ref.epoch)
         return; /* it died before the step that decides */
     SIM_AS(other, result = sim_do_open(other, SIM_BETA, 2, true));
-    SIM_CHECK(result == SHMQ_OK && sim_post(other, &other->named[SIM_BETA].ref) == SHMQ_OK, "a deleted name cannot be made again");
+    SIM_CHECK(result == SHMQ_OK && sim_post(other, &other->named[SIM_BETA].ref) == SHMQ_OK,
+        "a deleted name cannot be made again");
 }
 
 static void send_to_beta(void) { SIM_AS(other, sim_post(other, &other->named[SIM_BETA].ref)); }
@@ -161,7 +164,8 @@ void sim_test_deleter_dies(void)
 {
     static const struct sim_stop killed = { stage_full_beta, delete_beta, NULL, check_deleted, true, false };
     static const struct sim_stop used = { stage_full_beta, delete_beta, send_to_beta, NULL, false, false };
-    static const struct sim_stop used_and_killed = { stage_full_beta, delete_beta, send_to_beta, check_deleted, true, true };
+    static const struct sim_stop used_and_killed = { stage_full_beta, delete_beta, send_to_beta, check_deleted, true,
+        true };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&used);
@@ -214,7 +218,8 @@ static void check_next_claimable(void)
 {
     int claimed;
 
-    SIM_CHECK(sim_victim_ended || result == SHMQ_CLOSED || result == SHMQ_IN_USE, "a claim on a deleted queue returned %d", result);
+    SIM_CHECK(sim_victim_ended || result == SHMQ_CLOSED || result == SHMQ_IN_USE,
+        "a claim on a deleted queue returned %d", result);
     SIM_AS(other, claimed = sim_do_claim(other, SIM_BETA, false));
     SIM_CHECK(claimed == SHMQ_OK, "a claim on a former incarnation keeps the next one's receiver out: %d", claimed);
 }
@@ -234,13 +239,15 @@ static void check_claim_kept(void)
     const struct sim_opened *opened = &other->named[SIM_BETA];
 
     if (opened->claim == SIM_EXCLUSIVE)
-        SIM_CHECK(opened->ref.queue->claim == shmq_claim_word(other->actor.epoch, opened->ref.epoch, other->actor.slot), "a claim was given back by a stranger");
+        SIM_CHECK(opened->ref.queue->claim == shmq_claim_word(other->actor.epoch, opened->ref.epoch, other->actor.slot),
+            "a claim was given back by a stranger");
 }
 
 void sim_test_claimant_of_former_queue(void)
 {
     static const struct sim_stop remade = { stage_beta, claim_beta, remake_beta, check_next_claimable, false, false };
-    static const struct sim_stop claimed = { stage_beta, claim_beta, remake_and_claim_beta, check_claim_kept, false, false };
+    static const struct sim_stop claimed = { stage_beta, claim_beta, remake_and_claim_beta, check_claim_kept, false,
+        false };
 
     sim_stop_everywhere(&remade);
     sim_stop_everywhere(&claimed);
@@ -263,7 +270,8 @@ static void check_one_sharing(void)
 
 void sim_test_sharing_is_decided_once(void)
 {
-    static const struct sim_stop stop = { stage_beta, claim_beta, claim_shared_behind, check_one_sharing, false, false };
+    static const struct sim_stop stop = { stage_beta, claim_beta, claim_shared_behind, check_one_sharing, false,
+        false };
 
     sim_stop_everywhere(&stop);
 }
@@ -304,7 +312,8 @@ static void recover_third(struct sim_process *self)
 void sim_test_recoverer_of_claimant(void)
 {
     static const struct sim_stop killed = { stage_dead_claimant, recover_third, NULL, check_claimable, true, false };
-    static const struct sim_stop stopped = { stage_dead_claimant, recover_third, remake_and_claim_beta, check_claim_kept, false, false };
+    static const struct sim_stop stopped = { stage_dead_claimant, recover_third, remake_and_claim_beta,
+        check_claim_kept, false, false };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&stopped);
@@ -337,8 +346,10 @@ static void build_and_help(void)
 
 void sim_test_deleter_of_pending_name(void)
 {
-    static const struct sim_stop killed = { stage_open_pending, delete_beta, build_and_help, check_built_whole, true, true };
-    static const struct sim_stop stopped = { stage_open_pending, delete_beta, build_and_help, check_built_whole, false, false };
+    static const struct sim_stop killed = { stage_open_pending, delete_beta, build_and_help, check_built_whole, true,
+        true };
+    static const struct sim_stop stopped = { stage_open_pending, delete_beta, build_and_help, check_built_whole, false,
+        false };
 
     for (builder_stop = 0; builder_stop < 140; builder_stop += 5) {
         sim_stop_everywhere(&killed);

@@ -83,7 +83,8 @@ static void every_depths(const struct sim_stop *stop)
 
 void sim_test_stale_receiver(void)
 {
-    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake_and_fill, check_new_full, false, false };
+    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake_and_fill, check_new_full, false,
+        false };
 
     every_depths(&stop);
 }
@@ -121,7 +122,8 @@ static void check_hints(int32_t tail_laps, int32_t head_laps)
 
 void sim_test_lagging_hint(void)
 {
-    static const int32_t laps[] = { 0, -1, -2, -1000, -(1 << 22), -(1 << 23) + 1, -(1 << 23), -(1 << 23) - 1, -(1 << 24) + 2 };
+    static const int32_t laps[] = { 0, -1, -2, -1000, -(1 << 22), -(1 << 23) + 1, -(1 << 23), -(1 << 23) - 1,
+        -(1 << 24) + 2 };
 
     for (uint32_t tail = 0; tail < sizeof laps / sizeof laps[0]; tail++)
         for (uint32_t head = 0; head < sizeof laps / sizeof laps[0]; head++) {
@@ -203,17 +205,21 @@ static void check_record_taken(void)
 
     if (!owner->attached || !owner->held_count)
         return;
-    SIM_CHECK(shmq_flags_bits(owner->inbox.queue->flags) & SHMQ_QUEUE_USED, "the record of a queue with a held message is free");
+    SIM_CHECK(shmq_flags_bits(owner->inbox.queue->flags) & SHMQ_QUEUE_USED,
+        "the record of a queue with a held message is free");
     SIM_AS(owner, result = shmq_queue_open_inbox(&owner->actor, 2, &ref));
     SIM_CHECK(result == SHMQ_IN_USE, "the record of a queue with a held message could be taken: %d", result);
 }
 
 void sim_test_close_with_held(void)
 {
-    static const struct sim_stop goes_on = { stage_inbox, close_inbox, send_to_inbox_behind, check_record_taken, false, false };
+    static const struct sim_stop goes_on = { stage_inbox, close_inbox, send_to_inbox_behind, check_record_taken, false,
+        false };
     static const struct sim_stop dies = { stage_inbox, close_inbox, NULL, check_record_taken, true, false };
-    static const struct sim_stop finishes = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, false, false };
-    static const struct sim_stop finishes_dead = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, true, false };
+    static const struct sim_stop finishes = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, false,
+        false };
+    static const struct sim_stop finishes_dead = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, true,
+        false };
 
     sim_stop_everywhere(&goes_on);
     sim_stop_everywhere(&dies);
@@ -425,7 +431,8 @@ static void check_nothing_left(void)
 
 void sim_test_shut_during_receive(void)
 {
-    static const struct sim_stop stop = { stage_alpha_in_use, receive_until_shut, send_then_shut, check_nothing_left, false, false };
+    static const struct sim_stop stop = { stage_alpha_in_use, receive_until_shut, send_then_shut, check_nothing_left,
+        false, false };
 
     old_depth = 2;
     sim_stop_everywhere(&stop);
@@ -470,7 +477,8 @@ static void same_generation_again(void)
     sim_do_release(peer, 0);
     sim_map.block[block].word = shmq_block_word(gen + 4095, 0, SHMQ_STATE_FREE, 0, 0);
     sim_post(peer, &old_ref);
-    SIM_CHECK(sim_map.block[block].word == shmq_block_word(gen + 4096, 0, SHMQ_STATE_QUEUED, old_ref.qid + 1, peer->actor.slot),
+    SIM_CHECK(sim_map.block[block].word == shmq_block_word(gen + 4096, 0, SHMQ_STATE_QUEUED, old_ref.qid + 1,
+        peer->actor.slot),
         "the block was not used again");
 }
 
@@ -521,7 +529,8 @@ static void judge_successor(void)
 
 void sim_test_same_generation_again(void)
 {
-    static const struct sim_stop receiver = { stage_one_of_two, receive_old, same_generation_again, NULL, false, false };
+    static const struct sim_stop receiver = { stage_one_of_two, receive_old, same_generation_again, NULL, false,
+        false };
 
     old_depth = 2;
     sim_stop_everywhere(&receiver);
@@ -571,7 +580,8 @@ static void take_back_beside_lagging_hint(uint32_t passed, uint32_t queued)
         sim_do_release(other, 0);
         count++;
     }
-    SIM_CHECK(count == queued + (result == SHMQ_OK), "%u messages were queued at a shut down, %u came", queued + (result == SHMQ_OK), count);
+    SIM_CHECK(count == queued + (result == SHMQ_OK), "%u messages were queued at a shut down, %u came",
+        queued + (result == SHMQ_OK), count);
     sim_wind_up();
 }
 
@@ -619,7 +629,8 @@ static void far_ahead(uint32_t first, uint32_t second, uint32_t third, uint32_t 
     sim_impersonate(SIM_ROOT);
     sim_run_to(SIM_VICTIM, SHMQ_S3);
     sim_impersonate(peer->fibre);
-    SIM_CHECK(sim_fetch(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_EMPTY, "a message for a deleted queue arrived in the next");
+    SIM_CHECK(sim_fetch(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_EMPTY,
+        "a message for a deleted queue arrived in the next");
     sim_impersonate(SIM_ROOT);
     sim_run(SIM_VICTIM, SIM_FOREVER);
     SIM_CHECK(result == SHMQ_CLOSED, "a send to a deleted queue returned %d", result);
@@ -631,7 +642,8 @@ static void far_ahead(uint32_t first, uint32_t second, uint32_t third, uint32_t 
 void sim_test_far_ahead_of_old_slots(void)
 {
     static const uint32_t depths[][3] = { { 4, 2, 2 }, { 2, 2, 4 }, { 2, 4, 2 }, { 4, 2, 4 }, { 2, 2, 2 } };
-    static const uint32_t laps[] = { 0, 1, 1000, (1 << 23) - 3, (1 << 23) - 1, 1 << 23, (1 << 23) + 1, (1 << 23) + 5, (1 << 24) - 6 };
+    static const uint32_t laps[] = { 0, 1, 1000, (1 << 23) - 3, (1 << 23) - 1, 1 << 23, (1 << 23) + 1, (1 << 23) + 5,
+        (1 << 24) - 6 };
 
     for (uint32_t i = 0; i < sizeof depths / sizeof depths[0]; i++)
         for (uint32_t before = 0; before < 4; before++)

@@ -51,13 +51,16 @@ static void remake_then_kill(void)
 
 static void check_new_queue_empty(void)
 {
-    SIM_CHECK(count_alpha(maker, &maker->named[SIM_ALPHA].ref) == 0, "a message of the former incarnation was delivered");
+    SIM_CHECK(count_alpha(maker, &maker->named[SIM_ALPHA].ref) == 0,
+        "a message of the former incarnation was delivered");
 }
 
 void sim_test_holder_of_former_queue(void)
 {
-    static const struct sim_stop killed = { stage_one_message, receive_alpha, remake_then_kill, check_new_queue_empty, false, false };
-    static const struct sim_stop goes_on = { stage_one_message, receive_alpha, remake_alpha, check_new_queue_empty, false, false };
+    static const struct sim_stop killed = { stage_one_message, receive_alpha, remake_then_kill, check_new_queue_empty,
+        false, false };
+    static const struct sim_stop goes_on = { stage_one_message, receive_alpha, remake_alpha, check_new_queue_empty,
+        false, false };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&goes_on);
@@ -153,7 +156,8 @@ static void for_all_forwarder_stops(const struct sim_stop *stop)
 
 void sim_test_forwarder_and_recoverer_die(void)
 {
-    static const struct sim_stop killed = { stage_dead_forwarder, recover_forwarder, NULL, check_forwarded_once, true, false };
+    static const struct sim_stop killed = { stage_dead_forwarder, recover_forwarder, NULL, check_forwarded_once, true,
+        false };
 
     for (mode = 0; mode < 16; mode++)
         if ((mode & (TO_WORK | TO_SAME)) != (TO_WORK | TO_SAME))
@@ -208,7 +212,8 @@ static void check_not_requeued(void)
 void sim_test_forward_to_successor(void)
 {
     static const struct sim_stop killed = { stage_forward_to_successor, forward, NULL, check_not_requeued, true, true };
-    static const struct sim_stop goes_on = { stage_forward_to_successor, forward, NULL, check_not_requeued, false, false };
+    static const struct sim_stop goes_on = { stage_forward_to_successor, forward, NULL, check_not_requeued, false,
+        false };
 
     for (mode = 0; mode <= TO_FULL; mode++) {
         sim_stop_everywhere(&killed);
@@ -275,7 +280,8 @@ static void adopt(struct sim_process *self)
 void sim_test_adopter_dies_requeueing(void)
 {
     static const struct sim_stop stop = { stage_dead_without_victim, adopt, NULL, check_all_redelivered, true, false };
-    static const struct sim_stop scans = { stage_dead_without_victim, adopt, receive_until_empty, check_all_redelivered, false, false };
+    static const struct sim_stop scans = { stage_dead_without_victim, adopt, receive_until_empty, check_all_redelivered,
+        false, false };
 
     sim_stop_everywhere(&stop);
     sim_stop_everywhere(&scans);
@@ -284,7 +290,8 @@ void sim_test_adopter_dies_requeueing(void)
 /* A receiver scans to the end, and reports it, while the close is under way. */
 void sim_test_receiver_scans_during_recovery(void)
 {
-    static const struct sim_stop stop = { stage_dead_holder, recover_dead, receive_until_empty, check_all_redelivered, false, false };
+    static const struct sim_stop stop = { stage_dead_holder, recover_dead, receive_until_empty, check_all_redelivered,
+        false, false };
 
     sim_stop_everywhere(&stop);
 }
@@ -294,13 +301,16 @@ static void delete_alpha(void) { SIM_AS(maker, sim_do_delete(maker, SIM_ALPHA));
 static void check_nothing_requeued(void)
 {
     for (uint32_t block = 0; block < sim_map.geometry.granules; block++)
-        SIM_CHECK(shmq_block_state(sim_map.block[block].word) != SHMQ_STATE_REQUEUE, "block %u is requeued for a deleted queue", block);
+        SIM_CHECK(shmq_block_state(sim_map.block[block].word) != SHMQ_STATE_REQUEUE,
+            "block %u is requeued for a deleted queue", block);
 }
 
 void sim_test_delete_during_recovery(void)
 {
-    static const struct sim_stop stop = { stage_dead_holder, recover_dead, delete_alpha, check_nothing_requeued, false, false };
-    static const struct sim_stop remade = { stage_dead_holder, recover_dead, remake_alpha, check_new_queue_empty, false, false };
+    static const struct sim_stop stop = { stage_dead_holder, recover_dead, delete_alpha, check_nothing_requeued, false,
+        false };
+    static const struct sim_stop remade = { stage_dead_holder, recover_dead, remake_alpha, check_new_queue_empty, false,
+        false };
 
     sim_stop_everywhere(&stop);
     sim_stop_everywhere(&remade);
@@ -326,13 +336,15 @@ static void let_dead_hold_another(void)
 
 static void check_one_redelivered(void)
 {
-    SIM_CHECK(count_alpha(maker, &maker->named[SIM_ALPHA].ref) == 1, "a stale receiver took or freed the new queue's message");
+    SIM_CHECK(count_alpha(maker, &maker->named[SIM_ALPHA].ref) == 1,
+        "a stale receiver took or freed the new queue's message");
 }
 
 /* The receiver knows the old incarnation; behind its back the new one gets a requeued message. */
 void sim_test_stale_receiver_of_requeued(void)
 {
-    static const struct sim_stop stop = { stage_requeued, receive_alpha, let_dead_hold_another, check_one_redelivered, false, false };
+    static const struct sim_stop stop = { stage_requeued, receive_alpha, let_dead_hold_another, check_one_redelivered,
+        false, false };
 
     sim_stop_everywhere(&stop);
 }
@@ -375,7 +387,8 @@ static void check_both_redelivered(void)
 
 void sim_test_search_goes_round(void)
 {
-    static const struct sim_stop stop = { stage_search, receive_twice, worker_dies_too, check_both_redelivered, false, false };
+    static const struct sim_stop stop = { stage_search, receive_twice, worker_dies_too, check_both_redelivered, false,
+        false };
 
     sim_stop_everywhere(&stop);
 }
@@ -407,8 +420,10 @@ static void close_and_loan(void)
 
 void sim_test_two_free_one_requeued(void)
 {
-    static const struct sim_stop stop = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, false, false };
-    static const struct sim_stop dies = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, true, false };
+    static const struct sim_stop stop = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, false,
+        false };
+    static const struct sim_stop dies = { stage_deleted_with_requeued, delete_alpha_self, close_and_loan, NULL, true,
+        false };
 
     sim_stop_everywhere(&stop);
     sim_stop_everywhere(&dies);
@@ -464,12 +479,13 @@ void sim_test_redelivery_tells(void)
             first = *message;
         SIM_CHECK(message->label == first.label && message->position == first.position && message->deliveries == death
                 && message->redelivered == (death > 0),
-            "after %u deaths: label %u, position %llu, %u deliveries", death, message->label, (unsigned long long)message->position,
-            message->deliveries);
+            "after %u deaths: label %u, position %llu, %u deliveries", death, message->label,
+            (unsigned long long)message->position, message->deliveries);
         sim_slay(dead);
         sim_recover_all();
     }
-    SIM_CHECK(first.position == 1, "the second message of a queue is at position %llu", (unsigned long long)first.position);
+    SIM_CHECK(first.position == 1, "the second message of a queue is at position %llu",
+        (unsigned long long)first.position);
     sim_wind_up();
 }
 
@@ -532,8 +548,10 @@ static void check_not_lost(void)
 
 void sim_test_requeued_goes_and_comes_back(void)
 {
-    static const struct sim_stop closer = { stage_requeued_and_dead, recover_all_self, worker_forwards_and_dies, check_not_lost, false, false };
-    static const struct sim_stop receiver = { stage_requeued_and_dead, receive_alpha, worker_forwards_and_dies, check_not_lost, false, false };
+    static const struct sim_stop closer = { stage_requeued_and_dead, recover_all_self, worker_forwards_and_dies,
+        check_not_lost, false, false };
+    static const struct sim_stop receiver = { stage_requeued_and_dead, receive_alpha, worker_forwards_and_dies,
+        check_not_lost, false, false };
 
     for (worker_writes = 1, worker_ended = false; worker_writes < 20; worker_writes++) {
         sim_stop_everywhere(&closer);
@@ -559,7 +577,8 @@ static void stage_dead_holder_of_one(void)
 
 void sim_test_requeueing_goes_and_comes_back(void)
 {
-    static const struct sim_stop closer = { stage_dead_holder_of_one, recover_dead, worker_forwards_and_dies, check_not_lost, false, false };
+    static const struct sim_stop closer = { stage_dead_holder_of_one, recover_dead, worker_forwards_and_dies,
+        check_not_lost, false, false };
 
     for (worker_writes = 1; worker_writes < 20; worker_writes++)
         sim_stop_everywhere(&closer);

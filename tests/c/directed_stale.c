@@ -18,7 +18,8 @@ static void claim_and_die(void)
     sim_impersonate(dead->fibre);
     SIM_CHECK(shmq_queue_find_head(&alpha, &place) == SHMQ_OK, "nothing to claim");
     word = &sim_map.block[shmq_slot_value(place.word) - 1].word;
-    mine = shmq_block_word(shmq_block_gen(*word), shmq_block_order(*word), SHMQ_STATE_OWNED, alpha.qid + 1, dead->actor.slot);
+    mine = shmq_block_word(shmq_block_gen(*word), shmq_block_order(*word), SHMQ_STATE_OWNED, alpha.qid + 1,
+        dead->actor.slot);
     shmq_cas_seq_cst(word, *word, mine, SHMQ_R1);
     sim_slay(dead);
 }

@@ -176,7 +176,8 @@ int main(int argc, char **argv)
         }
         fflush(stdout);
     }
-    printf("%u mutants caught, %u equivalent, %u failures, %.1f s here and %.0f s in all\n", caught, equivalent, failures,
+    printf("%u mutants caught, %u equivalent, %u failures, %.1f s here and %.0f s in all\n", caught, equivalent,
+        failures,
         (double)(clock() - start) / CLOCKS_PER_SEC, difftime(time(NULL), began));
     return failures ? 1 : 0;
 }

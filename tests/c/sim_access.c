@@ -88,7 +88,10 @@ static uint64_t own_view(const uint64_t *word)
 
 /* ---- mutants ---- */
 
-static uint32_t remembered_at(const uint64_t *word) { return (uint32_t)((uintptr_t)word / 8 * 2654435761u >> 7) % SIM_REMEMBERED; }
+static uint32_t remembered_at(const uint64_t *word)
+{
+    return (uint32_t)((uintptr_t)word / 8 * 2654435761u >> 7) % SIM_REMEMBERED;
+}
 
 static void remember(const uint64_t *word, uint64_t value)
 {

@@ -34,8 +34,8 @@ static void audit_owned(uint32_t block, uint64_t word, sim_hands *hands)
 {
     struct sim_hand hand = hands(shmq_block_owner(word), block);
 
-    SIM_CHECK(hand.times == 1, "audit: block %u (order %u, queue %u) is owned by process %u, which has it %u times", block,
-        shmq_block_order(word), shmq_block_queue(word), shmq_block_owner(word), hand.times);
+    SIM_CHECK(hand.times == 1, "audit: block %u (order %u, queue %u) is owned by process %u, which has it %u times",
+        block, shmq_block_order(word), shmq_block_queue(word), shmq_block_owner(word), hand.times);
     if (!shmq_block_queue(word) && hand.queue && !queue_open_at(hand.queue - 1, hand.epoch))
         return; /* a forward failed, and the queue it was held from had gone */
     SIM_CHECK(hand.queue == shmq_block_queue(word), "audit: block %u is held from queue %u, its word says %u", block,
@@ -49,9 +49,10 @@ static void audit_queued(uint32_t block, uint64_t word)
     uint32_t times;
 
     SIM_CHECK(qid < sim_map.geometry.queues, "audit: block %u is queued nowhere (%u)", block, qid);
-    SIM_CHECK(shmq_tag(epoch_word) == (shmq_block_gen(word) & 0xffff), "audit: block %u is queued with a foreign epoch word", block);
-    SIM_CHECK(queue_open_at(qid, (uint32_t)epoch_word), "audit: block %u is queued in queue %u, which is not open at its epoch %u",
-        block, qid, (uint32_t)epoch_word);
+    SIM_CHECK(shmq_tag(epoch_word) == (shmq_block_gen(word) & 0xffff),
+        "audit: block %u is queued with a foreign epoch word", block);
+    SIM_CHECK(queue_open_at(qid, (uint32_t)epoch_word),
+        "audit: block %u is queued in queue %u, which is not open at its epoch %u", block, qid, (uint32_t)epoch_word);
     times = times_in_ring(qid, block, shmq_block_gen(word));
     SIM_CHECK(times == 1, "audit: block %u is queued and stands %u times in the ring of queue %u", block, times, qid);
 }
@@ -65,9 +66,10 @@ static void audit_requeue(uint32_t block, uint64_t word)
                                                                          : (uint32_t)record->m[SHMQ_M_EPOCH];
 
     SIM_CHECK(qid < sim_map.geometry.queues, "audit: block %u is requeued nowhere (%u)", block, qid);
-    SIM_CHECK(queue_open_at(qid, epoch), "audit: block %u is requeued for queue %u, which is not open at its epoch %u", block,
-        qid, epoch);
-    SIM_CHECK(queue->requeued != queue->requeued_done, "audit: block %u is requeued for queue %u and no receiver will look", block, qid);
+    SIM_CHECK(queue_open_at(qid, epoch), "audit: block %u is requeued for queue %u, which is not open at its epoch %u",
+        block, qid, epoch);
+    SIM_CHECK(queue->requeued != queue->requeued_done,
+        "audit: block %u is requeued for queue %u and no receiver will look", block, qid);
 }
 
 static bool node_set(uint32_t block, uint32_t order)
@@ -83,8 +85,10 @@ static void audit_block(uint32_t block, sim_hands *hands)
 
     if (shmq_block_state(word) == SHMQ_STATE_FREE)
         return;
-    SIM_CHECK(shmq_block_plausible(&sim_map, block, word), "audit: block %u has the word %llx", block, (unsigned long long)word);
-    SIM_CHECK(node_set(block, shmq_block_order(word)), "audit: block %u (word %llx) has no node bit", block, (unsigned long long)word);
+    SIM_CHECK(shmq_block_plausible(&sim_map, block, word), "audit: block %u has the word %llx", block,
+        (unsigned long long)word);
+    SIM_CHECK(node_set(block, shmq_block_order(word)), "audit: block %u (word %llx) has no node bit", block,
+        (unsigned long long)word);
     switch (shmq_block_state(word)) {
     case SHMQ_STATE_OWNED:
         audit_owned(block, word, hands);
@@ -133,19 +137,22 @@ static void audit_word(uint32_t tier, uint32_t word)
     for (uint32_t bit = 1; bit < 64; bit++) {
         if (!(tree >> bit & 1))
             continue;
-        SIM_CHECK(!(tree & sim_map.conflict[bit] & ~(1ull << bit)), "audit: overlapping nodes in word %u/%u: %llx", tier, word,
-            (unsigned long long)tree);
+        SIM_CHECK(!(tree & sim_map.conflict[bit] & ~(1ull << bit)), "audit: overlapping nodes in word %u/%u: %llx",
+            tier, word, (unsigned long long)tree);
         audit_node(tier, word, bit);
     }
     if (tier == sim_map.geometry.tiers - 1)
         return;
-    SIM_CHECK(sim_map.word[tier + 1][word / 32] >> (32 + word % 32) & 1, "audit: word %u/%u is active, its unit is not taken", tier, word);
-    SIM_CHECK(sim_map.split[tier][word / 64] >> word % 64 & 1, "audit: word %u/%u is active and was never marked split", tier, word);
+    SIM_CHECK(sim_map.word[tier + 1][word / 32] >> (32 + word % 32) & 1,
+        "audit: word %u/%u is active, its unit is not taken", tier, word);
+    SIM_CHECK(sim_map.split[tier][word / 64] >> word % 64 & 1, "audit: word %u/%u is active and was never marked split",
+        tier, word);
 }
 
 /* ---- queues ---- */
 
-/* In an open queue no slot is stale once nobody is inside an operation. In one that is closed or shut down the slot of a
+/* In an open queue no slot is stale once nobody is inside an operation. In one that is closed or shut down the slot
+ * of a
  * sender that took its block back may be: nobody posts there any more, and the next maker rewrites it. */
 static void audit_slots(uint32_t qid)
 {
@@ -162,7 +169,8 @@ static void audit_slots(uint32_t qid)
             continue;
         SIM_CHECK(value <= sim_map.geometry.granules, "audit: slot %u of queue %u names block %u", i, qid, value - 1);
         word = block_word(value - 1);
-        SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (bits & SHMQ_QUEUE_SHUT) || (shmq_block_state(word) == SHMQ_STATE_QUEUED && shmq_block_queue(word) == qid + 1),
+        SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (bits & SHMQ_QUEUE_SHUT) || (shmq_block_state(word) == SHMQ_STATE_QUEUED
+            && shmq_block_queue(word) == qid + 1),
             "audit: slot %u of queue %u (flags %llx) still names block %u, which says %llx", i, qid,
             (unsigned long long)queue->flags, value - 1, (unsigned long long)word);
     }
@@ -196,16 +204,17 @@ static void audit_queue(uint32_t qid)
             "audit: queue %u is claimed by process %u, which is gone", qid, slot);
     }
     if (!(bits & SHMQ_QUEUE_USED)) {
-        SIM_CHECK(!(bits & ~(uint32_t)(SHMQ_QUEUE_SLEEP | SHMQ_QUEUE_SPACE)), "audit: unused queue %u has the flags %llx", qid, (unsigned long long)queue->flags);
+        SIM_CHECK(!(bits & ~(uint32_t)(SHMQ_QUEUE_SLEEP | SHMQ_QUEUE_SPACE)),
+            "audit: unused queue %u has the flags %llx", qid, (unsigned long long)queue->flags);
         return;
     }
-    SIM_CHECK(bits & (SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING), "audit: queue %u was built and never opened (flags %llx)", qid,
-        (unsigned long long)queue->flags);
+    SIM_CHECK(bits & (SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING), "audit: queue %u was built and never opened (flags %llx)",
+        qid, (unsigned long long)queue->flags);
     if ((bits & SHMQ_QUEUE_OPEN) && qid >= sim_map.geometry.max_processes)
         audit_name(qid);
     if (owner != SHMQ_NO_OWNER)
-        SIM_CHECK(shmq_process_state(sim_map.process[owner].state) == SHMQ_PROCESS_LIVE, "audit: queue %u belongs to process %u, which is gone",
-            qid, owner);
+        SIM_CHECK(shmq_process_state(sim_map.process[owner].state) == SHMQ_PROCESS_LIVE,
+            "audit: queue %u belongs to process %u, which is gone", qid, owner);
 }
 
 /* A helper may have died between Q2 and N2: then dir names a queue that is open, and the next comer settles it. */
@@ -214,7 +223,8 @@ static void audit_dir(void)
     uint32_t qid = shmq_dir_queue(sim_map.header->dir) - 1;
 
     if (shmq_dir_queue(sim_map.header->dir))
-        SIM_CHECK(qid < sim_map.geometry.queues && (sim_map.queue[qid].flags & SHMQ_QUEUE_OPEN), "audit: dir still names queue %u", qid);
+        SIM_CHECK(qid < sim_map.geometry.queues && (sim_map.queue[qid].flags & SHMQ_QUEUE_OPEN),
+            "audit: dir still names queue %u", qid);
 }
 
 void sim_audit(sim_hands *hands)
@@ -265,7 +275,8 @@ static void audit_free_block(uint32_t block)
     SIM_CHECK(shmq_block_state(word) == SHMQ_STATE_FREE,
         "leak: block %u (message %u): state %u, owner %u, queue %u, order %u, M %llx %llx", block,
         (uint32_t)sim_map.block[block].label, shmq_block_state(word), shmq_block_owner(word), shmq_block_queue(word),
-        shmq_block_order(word), (unsigned long long)sim_map.block[block].m[0], (unsigned long long)sim_map.block[block].m[1]);
+        shmq_block_order(word), (unsigned long long)sim_map.block[block].m[0],
+        (unsigned long long)sim_map.block[block].m[1]);
 }
 
 void sim_audit_empty(void)
@@ -274,9 +285,10 @@ void sim_audit_empty(void)
         audit_free_block(block);
     for (uint32_t tier = 0; tier < sim_map.geometry.tiers; tier++)
         for (uint32_t word = 0; word < sim_map.geometry.word_count[tier]; word++)
-            SIM_CHECK(sim_map.word[tier][word] == formatted_word(tier, word), "at the end word %u/%u is %llx, not %llx", tier, word,
+            SIM_CHECK(sim_map.word[tier][word] == formatted_word(tier, word), "at the end word %u/%u is %llx, not %llx",
+                tier, word,
                 (unsigned long long)sim_map.word[tier][word], (unsigned long long)formatted_word(tier, word));
     for (uint32_t qid = 0; qid < sim_map.geometry.queues; qid++)
-        SIM_CHECK(!(shmq_flags_bits(sim_map.queue[qid].flags) & SHMQ_QUEUE_USED), "at the end queue %u has the flags %llx", qid,
-            (unsigned long long)sim_map.queue[qid].flags);
+        SIM_CHECK(!(shmq_flags_bits(sim_map.queue[qid].flags) & SHMQ_QUEUE_USED),
+            "at the end queue %u has the flags %llx", qid, (unsigned long long)sim_map.queue[qid].flags);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Directed tests: one process is stopped at every access of an operation, something happens behind its back, it goes
- * on or dies there; then all is checked as after any schedule. Each test names the tags of docs/design.md it answers. */
+ * on or dies there; then all is checked as after any schedule. Each test names the tags of docs/design.md it
+ * answers. */
 #ifndef SIM_DIRECTED_H
 #define SIM_DIRECTED_H
 

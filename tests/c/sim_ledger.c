@@ -24,7 +24,8 @@ static uint32_t *sending_now(void) { return &sending[sim_current() + 1]; }
 
 /* ---- the payload ---- */
 
-static uint64_t *granule(uint32_t block) { return (uint64_t *)(void *)(sim_map.data + shmq_block_offset(&sim_map, block)); }
+static uint64_t *granule(uint32_t block) { return (uint64_t *)(void *)(sim_map.data + shmq_block_offset(&sim_map,
+    block)); }
 
 static uint64_t stamp(uint32_t id) { return (uint64_t)id << 32 | (uint32_t)~id; }
 
@@ -33,7 +34,8 @@ void sim_ledger_check(uint32_t id, const char *when)
     const struct sim_message *message = &sim_messages[id];
 
     for (uint32_t i = 0; i < 1u << message->order; i++)
-        SIM_CHECK(*granule(message->block + i) == stamp(id), "%s: message %u in block %u (order %u): granule %u was overwritten by message %u",
+        SIM_CHECK(*granule(message->block + i) == stamp(id),
+            "%s: message %u in block %u (order %u): granule %u was overwritten by message %u",
             when, id, message->block, message->order, i, (uint32_t)(*granule(message->block + i) >> 32));
 }
 
@@ -52,8 +54,8 @@ static void claimed(struct sim_message *message, uint32_t id)
     struct ring *ring = &rings[message->home_qid];
 
     SIM_CHECK(message->posts, "message %u is claimed and was never posted", id);
-    SIM_CHECK(message->post_number > ring->last_claimed || !message->in_ring, "message %u is claimed out of order from queue %u", id,
-        message->home_qid);
+    SIM_CHECK(message->post_number > ring->last_claimed || !message->in_ring,
+        "message %u is claimed out of order from queue %u", id, message->home_qid);
     if (message->in_ring)
         ring->last_claimed = message->post_number;
     leaves_ring(message);
@@ -73,7 +75,8 @@ static void taken_back(struct sim_message *message, uint64_t word)
     leaves_ring(message);
     message->home_qid = shmq_block_queue(word) - 1;
     message->unsent = shmq_from_queue(from) != shmq_block_queue(word);
-    message->home_epoch = message->unsent ? (uint32_t)sim_map.block[message->block].m[SHMQ_M_EPOCH] : shmq_from_epoch(from);
+    message->home_epoch = message->unsent ? (uint32_t)sim_map.block[message->block].m[SHMQ_M_EPOCH]
+        : shmq_from_epoch(from);
 }
 
 static void block_word_changed(const struct sim_write *write, uint32_t block)
@@ -129,8 +132,8 @@ static void slot_changed(const struct sim_write *write, const struct sim_where *
         return; /* a straggler that posts into what was its queue; S3 will tell it */
     message->in_ring = true;
     ring->messages++;
-    SIM_CHECK(ring->messages <= sim_map.queue[where->qid].depth, "queue %u holds %u messages, its depth is %llu", where->qid,
-        ring->messages, (unsigned long long)sim_map.queue[where->qid].depth);
+    SIM_CHECK(ring->messages <= sim_map.queue[where->qid].depth, "queue %u holds %u messages, its depth is %llu",
+        where->qid, ring->messages, (unsigned long long)sim_map.queue[where->qid].depth);
 }
 
 static void queue_made(const struct sim_write *write)
@@ -205,8 +208,10 @@ void sim_ledger_sent(uint32_t id, int result, bool held)
     message->failed = !held;
     message->holder = held ? sim_identity() : SIM_NOBODY;
     sim_ledger_check(id, "a send that failed");
-    SIM_CHECK(message_of[message->block] == id && shmq_block_state(word) == SHMQ_STATE_OWNED && sim_holds_lock(shmq_block_owner(word)),
-        "send of message %u returned %d and block %u is not the sender's: %llx", id, result, message->block, (unsigned long long)word);
+    SIM_CHECK(message_of[message->block] == id && shmq_block_state(word) == SHMQ_STATE_OWNED
+        && sim_holds_lock(shmq_block_owner(word)),
+        "send of message %u returned %d and block %u is not the sender's: %llx", id, result, message->block,
+        (unsigned long long)word);
 }
 
 uint32_t sim_ledger_received(const struct shmq_message *received)
@@ -220,12 +225,13 @@ uint32_t sim_ledger_received(const struct shmq_message *received)
         received->hold.block, message->block);
     SIM_CHECK(message_of[message->block] == id, "received message %u, whose block was freed since", id);
     SIM_CHECK(message->home_qid == received->qid && message->home_epoch == received->epoch,
-        "message %u, sent to queue %u epoch %u, was received from queue %u epoch %u", id, message->home_qid, message->home_epoch,
-        received->qid, received->epoch);
+        "message %u, sent to queue %u epoch %u, was received from queue %u epoch %u", id, message->home_qid,
+        message->home_epoch, received->qid, received->epoch);
     SIM_CHECK(message->holder == SIM_NOBODY, "message %u was delivered while fibre %d holds it", id, message->holder);
     SIM_CHECK(!message->acknowledged, "message %u was delivered after its release", id);
     SIM_CHECK(!message->failed, "message %u was delivered although its send failed", id);
-    SIM_CHECK(++message->deliveries <= message->posts + message->requeues, "message %u was delivered %u times", id, message->deliveries);
+    SIM_CHECK(++message->deliveries <= message->posts + message->requeues, "message %u was delivered %u times", id,
+        message->deliveries);
     SIM_CHECK((message->sender_slot == received->sender_slot && message->sender_epoch == received->sender_epoch)
             || (received->redelivered && received->sender_slot == SHMQ_NO_OWNER),
         "message %u of process %u is said to be of process %u", id, message->sender_slot, received->sender_slot);
@@ -269,7 +275,7 @@ void sim_ledger_settle(void)
 
         sim_totals.redeliveries += message->redeliveries;
         SIM_CHECK(!must_have_arrived(message) || message->releasing || message->dropped,
-            "message %u (block %u, %u posts, %u requeues, %u deliveries) is lost: queue %u is still open", id, message->block,
-            message->posts, message->requeues, message->deliveries, message->home_qid);
+            "message %u (block %u, %u posts, %u requeues, %u deliveries) is lost: queue %u is still open", id,
+            message->block, message->posts, message->requeues, message->deliveries, message->home_qid);
     }
 }

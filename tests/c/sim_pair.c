@@ -10,7 +10,8 @@ enum { ALPHA, BETA, GAMMA };
 
 static struct sim_process *const self_of[2] = { &sim_processes[0], &sim_processes[1] };
 
-static struct sim_process *peer_of(const struct sim_process *self) { return self == self_of[0] ? self_of[1] : self_of[0]; }
+static struct sim_process *peer_of(const struct sim_process *self) { return self == self_of[0] ? self_of[1]
+    : self_of[0]; }
 
 /* ---- operations on messages ---- */
 
@@ -234,8 +235,10 @@ struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
     int first = run->first, other = 1 - run->first;
     struct sim_pair_result result;
 
-    snprintf(sim_context, sizeof sim_context, "%s (0) with %s (1): first %d for %llu, other for %llu, victim %d after %llu",
-        operations[run->operation[0]].name, operations[run->operation[1]].name, first, (unsigned long long)run->before_switch,
+    snprintf(sim_context, sizeof sim_context,
+        "%s (0) with %s (1): first %d for %llu, other for %llu, victim %d after %llu",
+        operations[run->operation[0]].name, operations[run->operation[1]].name, first,
+        (unsigned long long)run->before_switch,
         (unsigned long long)run->before_return, run->victim, (unsigned long long)run->dies_after);
     set_up(operations[run->operation[0]].kind);
     current_run = run;

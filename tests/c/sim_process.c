@@ -109,6 +109,33 @@ void sim_process_leave(struct sim_process *process)
     sim_detach(&process->actor);
 }
 
+/* Ascending, as shmq_close_except wants them. */
+static void insert(uint32_t *sorted, uint32_t count, uint32_t block)
+{
+    uint32_t at = count;
+
+    for (; at && sorted[at - 1] > block; at--)
+        sorted[at] = sorted[at - 1];
+    sorted[at] = block;
+}
+
+void sim_process_close_but_views(struct sim_process *process)
+{
+    uint32_t kept[SIM_HELD + SIM_LOANS], count = 0;
+
+    for (uint32_t i = 0; i < process->loan_count; i++)
+        insert(kept, count++, process->loan[i].block);
+    while (process->held_count > 2) /* not all: what is given up goes to others */
+        sim_ledger_released(process->held_id[--process->held_count]);
+    for (uint32_t i = 0; i < process->held_count; i++)
+        insert(kept, count++, process->held[i].hold.block);
+    memset(process->named, 0, sizeof process->named);
+    memset(&process->outdated, 0, sizeof process->outdated);
+    process->inbox_state = SIM_NO_INBOX;
+    shmq_close_except(&process->actor, kept, count);
+    sim_operation_end();
+}
+
 void sim_process_abandon(struct sim_process *process)
 {
     sim_system_call();
@@ -129,6 +156,22 @@ int sim_do_loan(struct sim_process *process, uint32_t order)
     if (result == SHMQ_OK)
         process->loan_count++;
     SIM_CHECK(result == SHMQ_OK || result == SHMQ_NO_BLOCKS, "a loan of order %u returned %d", order, result);
+    return result;
+}
+
+int sim_do_wait_for_loan(struct sim_process *process, uint32_t order, uint32_t slices)
+{
+    struct shmq_wait_point point = shmq_starved(&sim_map);
+    int result = sim_do_loan(process, order);
+
+    for (; result == SHMQ_NO_BLOCKS && slices; slices--) {
+        uint32_t seq = shmq_wait_announce(point);
+
+        result = sim_do_loan(process, order);
+        if (result == SHMQ_NO_BLOCKS)
+            shmq_wait_sleep(&sim_map, point, seq, SHMQ_SLICE_NS);
+    }
+    sim_operation_end();
     return result;
 }
 
@@ -170,12 +213,14 @@ static void check_parcel(const struct shmq_message *received)
     uint64_t bytes = 1ull << (sim_map.geometry.granule_shift + sim_messages[received->label].order);
     struct shmq_array_type type, expected = describe(received->label, bytes);
 
-    SIM_CHECK(!(received->length & SHMQ_LENGTH_ENVELOPE) == !(received->label % 2), "message %u has another's envelope bit", received->label);
+    SIM_CHECK(!(received->length & SHMQ_LENGTH_ENVELOPE) == !(received->label % 2),
+        "message %u has another's envelope bit", received->label);
     if (!(received->length & SHMQ_LENGTH_ENVELOPE)) {
         SIM_CHECK(received->length == bytes, "message %u has another length", received->label);
         return;
     }
-    SIM_CHECK(shmq_envelope_read(&sim_map.block[received->hold.block], shmq_length_bytes(received->length), &type) == SHMQ_OK
+    SIM_CHECK(shmq_envelope_read(&sim_map.block[received->hold.block], shmq_length_bytes(received->length),
+        &type) == SHMQ_OK
             && type.dimensions == 3 && memcmp(type.shape, expected.shape, sizeof type.shape) == 0,
         "message %u has another envelope", received->label);
 }
@@ -192,7 +237,8 @@ int sim_do_send(struct sim_process *process, uint32_t at, const struct shmq_queu
     result = shmq_send(&process->actor, ref, &loan, &parcel);
     sim_operation_end();
     sim_ledger_sent(id, result, false);
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT, "send returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT,
+        "send returned %d", result);
     if (result != SHMQ_OK)
         process->loan[process->loan_count++] = loan;
     return result;
@@ -227,7 +273,8 @@ int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref
     process->held_id[process->held_count++] = sim_ledger_received(message);
     check_parcel(message);
     redeliveries = sim_messages[message->label].redeliveries;
-    SIM_CHECK(!message->redelivered || (redeliveries && message->deliveries), "message %u claims to be redelivered", message->label);
+    SIM_CHECK(!message->redelivered || (redeliveries && message->deliveries), "message %u claims to be redelivered",
+        message->label);
     return result;
 }
 
@@ -280,7 +327,8 @@ int sim_do_forward(struct sim_process *process, uint32_t at, const struct shmq_q
     result = shmq_forward(&process->actor, ref, &message);
     sim_operation_end();
     sim_ledger_sent(id, result, true);
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT, "forward returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT,
+        "forward returned %d", result);
     if (result != SHMQ_OK) {
         process->held[process->held_count] = message;
         process->held_id[process->held_count++] = id;
@@ -332,7 +380,8 @@ int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool
     int result = shmq_queue_open(&process->actor, &spec, create, &ref);
 
     sim_operation_end();
-    SIM_CHECK(result == SHMQ_OK || result == (create ? SHMQ_NO_QUEUES : SHMQ_NOT_FOUND), "opening %s returned %d", names[name], result);
+    SIM_CHECK(result == SHMQ_OK || result == (create ? SHMQ_NO_QUEUES : SHMQ_NOT_FOUND), "opening %s returned %d",
+        names[name], result);
     if (result != SHMQ_OK)
         return result;
     if (opened->ref.qid != ref.qid || opened->ref.epoch != ref.epoch) {
@@ -352,10 +401,12 @@ int sim_do_claim(struct sim_process *process, uint32_t name, bool shared)
     int result = shmq_queue_claim(&process->actor, &opened->ref, shared, &holder);
 
     sim_operation_end();
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_IN_USE || result == SHMQ_MISMATCH || result == SHMQ_CLOSED, "claim returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_IN_USE || result == SHMQ_MISMATCH || result == SHMQ_CLOSED,
+        "claim returned %d", result);
     if (result != SHMQ_OK)
         return result;
-    SIM_CHECK(!claimed_by_other(process, &opened->ref, shared), "queue %u is claimed %s although another receiver has it", opened->ref.qid,
+    SIM_CHECK(!claimed_by_other(process, &opened->ref, shared),
+        "queue %u is claimed %s although another receiver has it", opened->ref.qid,
         shared ? "shared" : "exclusively");
     opened->claim = shared ? SIM_SHARED : SIM_EXCLUSIVE;
     return result;

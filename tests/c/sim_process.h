@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A simulated process: what it has in hand, and the operations it performs, each wrapped in the ledger's bookkeeping. */
+/* A simulated process: what it has in hand, and the operations it performs, each wrapped in the ledger's
+ * bookkeeping. */
 #ifndef SIM_PROCESS_H
 #define SIM_PROCESS_H
 
@@ -51,11 +52,15 @@ void sim_process_died(int fibre);
 void sim_process_attach(struct sim_process *process, int fibre);
 /* Leave politely. */
 void sim_process_leave(struct sim_process *process);
+/* Close the region, but stay attached for some of what is held and lent: views of it live on. */
+void sim_process_close_but_views(struct sim_process *process);
 /* Exit between operations and leave everything as it is. */
 void sim_process_abandon(struct sim_process *process);
 
 /* Results are those of the header, after they were checked against what may be. */
 int sim_do_loan(struct sim_process *process, uint32_t order);       /* the loan is the last of process->loan */
+/* A loan that waits until others free something, at most so many slices. */
+int sim_do_wait_for_loan(struct sim_process *process, uint32_t order, uint32_t slices);
 int sim_do_send(struct sim_process *process, uint32_t loan, const struct shmq_queue_ref *ref);
 void sim_do_return(struct sim_process *process, uint32_t loan);
 int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref); /* held last */

@@ -45,8 +45,8 @@ static void check_block_word(const struct sim_write *write, uint32_t block)
         legal = sim_holds_lock(shmq_block_owner(write->before));
     if (to == SHMQ_STATE_OWNED || to == SHMQ_STATE_QUEUED)
         legal = legal && sim_holds_lock(shmq_block_owner(write->after));
-    SIM_CHECK(legal, "step %s: block %u goes from %llx to %llx, which its writer may not do", sim_step_name(write->step), block,
-        (unsigned long long)write->before, (unsigned long long)write->after);
+    SIM_CHECK(legal, "step %s: block %u goes from %llx to %llx, which its writer may not do",
+        sim_step_name(write->step), block, (unsigned long long)write->before, (unsigned long long)write->after);
 }
 
 /* The head of the unit that a lower word divides. */
@@ -67,9 +67,12 @@ static void check_buddy_word(const struct sim_write *write, const struct sim_whe
     if (write->step == SHMQ_CREATE)
         return;
     if (changed & SHMQ_WORD_ACTIVE) {
-        SIM_CHECK(owned_by_writer(unit_head(where)), "step %s: word %u/%u goes from %llx to %llx by one who does not own its unit",
-            sim_step_name(write->step), where->tier, where->word, (unsigned long long)write->before, (unsigned long long)write->after);
-        SIM_CHECK((write->before | write->after) == SHMQ_WORD_ACTIVE, "step %s: word %u/%u goes from %llx to %llx", sim_step_name(write->step),
+        SIM_CHECK(owned_by_writer(unit_head(where)),
+            "step %s: word %u/%u goes from %llx to %llx by one who does not own its unit",
+            sim_step_name(write->step), where->tier, where->word, (unsigned long long)write->before,
+            (unsigned long long)write->after);
+        SIM_CHECK((write->before | write->after) == SHMQ_WORD_ACTIVE, "step %s: word %u/%u goes from %llx to %llx",
+            sim_step_name(write->step),
             where->tier, where->word, (unsigned long long)write->before, (unsigned long long)write->after);
         return;
     }
@@ -78,11 +81,11 @@ static void check_buddy_word(const struct sim_write *write, const struct sim_whe
         uint32_t head = shmq_node_head(where->tier, where->word, 5 - shmq_log2(bit), bit);
 
         SIM_CHECK(head < sim_map.geometry.granules && owned_by_writer(head),
-            "step %s: node %u of word %u/%u changes by one who does not own block %u", sim_step_name(write->step), bit, where->tier,
-            where->word, head);
+            "step %s: node %u of word %u/%u changes by one who does not own block %u", sim_step_name(write->step), bit,
+            where->tier, where->word, head);
         SIM_CHECK(!(write->after >> bit & 1) || !(write->before & sim_map.conflict[bit]),
-            "step %s: node %u of word %u/%u is set over %llx", sim_step_name(write->step), bit, where->tier, where->word,
-            (unsigned long long)write->before);
+            "step %s: node %u of word %u/%u is set over %llx", sim_step_name(write->step), bit, where->tier,
+            where->word, (unsigned long long)write->before);
     }
 }
 
@@ -96,7 +99,8 @@ static void check_slot(const struct sim_write *write, const struct sim_where *wh
     if (write->step == SHMQ_Q1_SLOT)
         return;
     SIM_CHECK(shmq_slot_value(write->before) ? cleared : filled, "step %s: slot %u of queue %u goes from %llx to %llx",
-        sim_step_name(write->step), where->slot, where->qid, (unsigned long long)write->before, (unsigned long long)write->after);
+        sim_step_name(write->step), where->slot, where->qid, (unsigned long long)write->before,
+        (unsigned long long)write->after);
 }
 
 static bool same_name(uint32_t a, uint32_t b)
@@ -114,9 +118,11 @@ static void check_flags(const struct sim_write *write, uint32_t qid)
         (unsigned long long)write->before, (unsigned long long)write->after);
     if (!opens)
         return;
-    SIM_CHECK(!(write->before & SHMQ_QUEUE_CLOSING), "step %s: queue %u is opened while it closes", sim_step_name(write->step), qid);
+    SIM_CHECK(!(write->before & SHMQ_QUEUE_CLOSING), "step %s: queue %u is opened while it closes",
+        sim_step_name(write->step), qid);
     for (uint32_t other = sim_map.geometry.max_processes; other < sim_map.geometry.queues; other++)
-        SIM_CHECK(qid < sim_map.geometry.max_processes || other == qid || !(sim_map.queue[other].flags & SHMQ_QUEUE_OPEN)
+        SIM_CHECK(qid < sim_map.geometry.max_processes || other == qid
+            || !(sim_map.queue[other].flags & SHMQ_QUEUE_OPEN)
                 || !same_name(qid, other),
             "step %s: queues %u and %u are open under one name", sim_step_name(write->step), qid, other);
 }

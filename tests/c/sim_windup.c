@@ -18,8 +18,8 @@ void sim_drain_named(uint32_t name)
     while (sim_do_receive(&sim_root, &sim_root.named[name].ref) == SHMQ_OK)
         sim_do_release(&sim_root, sim_root.held_count - 1);
     queue = sim_root.named[name].ref.queue;
-    SIM_CHECK(queue->requeued == queue->requeued_done, "queue %u was searched and still says that something is requeued",
-        sim_root.named[name].ref.qid);
+    SIM_CHECK(queue->requeued == queue->requeued_done,
+        "queue %u was searched and still says that something is requeued", sim_root.named[name].ref.qid);
 }
 
 static void empty_hands(struct sim_process *process)

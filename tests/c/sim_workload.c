@@ -28,17 +28,23 @@ static struct {
 
 /* Steps that come so seldom that a death or a stall must be aimed at them. */
 static const enum shmq_step rare_steps[] = {
-    SHMQ_S_SENDER, SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
-    SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
-    SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2, SHMQ_Q_SHARING,
-    SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM, SHMQ_N1,
-    SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1, SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS, SHMQ_C3_SETTLE,
+    SHMQ_S_SENDER, SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2,
+        SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
+    SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK,
+        SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
+    SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2,
+        SHMQ_Q_SHARING,
+    SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM,
+        SHMQ_N1,
+    SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1, SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS,
+        SHMQ_C3_SETTLE,
     SHMQ_C3_REQUEUE, SHMQ_C3_RECHECK, SHMQ_C3_UNDO, SHMQ_C4_RQ, SHMQ_C4_CLAIM, SHMQ_C5,
 };
 
 /* A stop at the first that leads to the second: dying there takes both. */
 static const struct { enum shmq_step stall, crash; } narrow_windows[] = {
-    { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_M2, SHMQ_M3 },
+    { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_M2,
+        SHMQ_M3 },
     { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S2, SHMQ_S2_HELP },
     { SHMQ_RQ1_EPOCH, SHMQ_RQ2 }, { SHMQ_CLAIM, SHMQ_UNCLAIM }, { SHMQ_A2, SHMQ_A3 },
 };
@@ -148,7 +154,7 @@ static void op_send_kept_loan(struct sim_process *process)
 static void op_loan(struct sim_process *process)
 {
     if (process->loan_count < SIM_LOANS - 1)
-        sim_do_loan(process, random_order());
+        sim_do_wait_for_loan(process, random_order(), sim_random(3));
 }
 
 static void op_return(struct sim_process *process)
@@ -273,22 +279,26 @@ static operation *const mixed[] = {
 };
 
 static operation *const traffic[] = {
-    op_send, op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_receive_named, op_release,
+    op_send, op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_receive_named,
+        op_release,
     op_release, op_release, op_forward, op_forward, op_receive_inbox, op_wait, op_claim, op_recover,
 };
 
 static operation *const naming[] = {
-    op_open, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_send, op_send, op_receive_named, op_receive_named,
+    op_open, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_send, op_send, op_receive_named,
+        op_receive_named,
     op_release, op_forward, op_shut, op_inbox, op_recover, op_wait,
 };
 
 static operation *const recovery[] = {
-    op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_forward, op_forward, op_release, op_recover,
+    op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_forward, op_forward, op_release,
+        op_recover,
     op_recover, op_recover, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_inbox, op_edit,
 };
 
 static operation *const blocks[] = {
-    op_loan, op_loan, op_loan, op_return, op_return, op_return, op_tidy, op_send, op_receive_inbox, op_release, op_recover,
+    op_loan, op_loan, op_loan, op_return, op_return, op_return, op_tidy, op_send, op_receive_inbox, op_release,
+        op_recover,
 };
 
 /* Few messages in few hands, from one dead holder to the next. */
@@ -297,7 +307,8 @@ static operation *const handover[] = {
 };
 
 static operation *const ending[] = {
-    op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release, op_shut,
+    op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release,
+        op_shut,
     op_open, op_claim, op_recover, op_wait,
 };
 
@@ -341,6 +352,27 @@ static void drain(struct sim_process *process)
     } while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
 }
 
+/* Views live on for a while after the region was closed. */
+static void linger(struct sim_process *process)
+{
+    sim_process_close_but_views(process);
+    for (uint32_t i = sim_random(20); i; i--)
+        sim_system_call();
+    for (uint32_t i = 0; i < process->held_count; i++)
+        sim_ledger_check(process->held_id[i], "viewed after the close");
+}
+
+/* Politely, or by leaving everything as it is. */
+static void go(struct sim_process *process)
+{
+    if (!sim_random(4))
+        linger(process);
+    if (sim_random(2))
+        sim_process_leave(process);
+    else
+        sim_process_abandon(process);
+}
+
 static void life(void *argument)
 {
     struct sim_process *process = argument;
@@ -355,20 +387,12 @@ static void life(void *argument)
     if (sim_do_open(process, 0, 1 + sim_random(plan.deepest), true) == SHMQ_OK)
         sim_do_claim(process, 0, true);
     work(process);
-    if (!sim_random(4)) { /* some go before the end, politely or by leaving everything as it is */
-        if (sim_random(2))
-            sim_process_leave(process);
-        else
-            sim_process_abandon(process);
-        return;
+    if (sim_random(4)) { /* some go before the end */
+        pause_if_asked(DRAINING);
+        drain(process);
+        pause_if_asked(LEAVING);
     }
-    pause_if_asked(DRAINING);
-    drain(process);
-    pause_if_asked(LEAVING);
-    if (sim_random(2))
-        sim_process_leave(process);
-    else
-        sim_process_abandon(process);
+    go(process);
 }
 
 static void give_birth(void)

@@ -23,7 +23,8 @@ static int reserve(void *context, uint64_t offset, uint64_t bytes)
     (void)context;
     sim_system_call();
     if (offset < sim_map.geometry.slot_at || queue >= sim_map.geometry.queues || end > SHMQ_MAX_DEPTH * 8)
-        sim_fail("reserves %llu bytes at %llu, which is no slot array", (unsigned long long)bytes, (unsigned long long)offset);
+        sim_fail("reserves %llu bytes at %llu, which is no slot array", (unsigned long long)bytes,
+            (unsigned long long)offset);
     if (end > reserved[queue])
         reserved[queue] = end;
     return SHMQ_OK;
@@ -94,7 +95,8 @@ void sim_world_make(const struct sim_shape *shape)
         reserved[qid] = 0;
     }
     if (shape->processes > SIM_PROCESSES || shape->queues > SIM_QUEUES || shape->granules > SIM_GRANULES
-        || shmq_geometry_init(&geometry, SHMQ_MIN_GRANULE_SHIFT, shape->granules, shape->processes, shape->queues) != SHMQ_OK)
+        || shmq_geometry_init(&geometry, SHMQ_MIN_GRANULE_SHIFT, shape->granules, shape->processes,
+        shape->queues) != SHMQ_OK)
         sim_fail("bad shape of a simulated region");
     admin_allocate(geometry.admin_size);
     memset(admin, 0, geometry.reserve_size);
