@@ -133,6 +133,24 @@ static inline void shmq_block_word_free(const struct shmq_map *map, uint32_t blo
     shmq_store_release(&map->block[block].word, free_word, step);
 }
 
+/* Ask at once for the block words of the nodes that a batch is about to claim, and for where their payload begins:
+ * they come from whoever freed them, one after the other if each is only asked for when it is needed. */
+static inline void shmq_word_prefetch(const struct shmq_map *map, uint32_t tier, uint32_t word, uint32_t level,
+    uint32_t want, uint64_t tree)
+{
+    uint32_t first = SHMQ_UNITS >> level;
+
+    for (uint32_t bit = first; bit < 2 * first && want; bit++) {
+        uint32_t head = shmq_node_head(tier, word, level, bit);
+
+        if (tree & map->conflict[bit] || head >= map->geometry.granules)
+            continue;
+        shmq_prefetch_write(&map->block[head]);
+        shmq_prefetch_write(map->data + shmq_block_offset(map, head));
+        want--;
+    }
+}
+
 /* Claim up to `want` free nodes of one level in a word. Returns how many; their heads are in `heads`. */
 static inline uint32_t shmq_word_claim(struct shmq_actor *actor, uint32_t tier, uint32_t word, uint32_t level,
     uint32_t want, uint32_t *heads, uint32_t *bits)
@@ -144,6 +162,7 @@ static inline uint32_t shmq_word_claim(struct shmq_actor *actor, uint32_t tier, 
 
     if (!(tree & SHMQ_WORD_ACTIVE))
         return 0;
+    shmq_word_prefetch(map, tier, word, level, want, tree);
     for (uint32_t bit = first; bit < 2 * first && claimed < want; bit++) {
         uint32_t head;
         uint64_t old;

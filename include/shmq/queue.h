@@ -218,6 +218,21 @@ static inline void shmq_queue_prefetch(const struct shmq_map *map, const uint64_
     shmq_prefetch_write(slot);
 }
 
+#define SHMQ_LOOK_AHEAD 4u
+
+/* While this message is worked on, the lines of one some places on may already travel. Only a hint: what stands there
+ * may be stale, or nothing. */
+static inline void shmq_queue_look_ahead(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint64_t position)
+{
+    struct shmq_place place = shmq_queue_place(ref, position + SHMQ_LOOK_AHEAD);
+    uint32_t block = shmq_slot_value(place.word) - 1;
+
+    if (block >= map->geometry.granules)
+        return;
+    shmq_prefetch_write(&map->block[block]);
+    shmq_prefetch_write(map->data + shmq_block_offset(map, block));
+}
+
 /* Take the oldest message: its block becomes OWNED by the actor's process, as held from this queue.
  * OK, EMPTY, CLOSED. A slot that names no possible block is cleared and counted. */
 static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_taken *taken)
@@ -255,6 +270,7 @@ static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_qu
         taken->block = block;
         taken->word = mine;
         taken->position = place.position;
+        shmq_queue_look_ahead(map, ref, place.position);
         return SHMQ_OK;
     }
     return SHMQ_EMPTY;

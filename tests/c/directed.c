@@ -5,11 +5,39 @@
 
 #include "sim_directed.h"
 
+/* Does this test name the tag among its own? */
+static bool names_tag(const struct sim_directed *test, const char *tag, size_t length)
+{
+    for (const char *at = test->tags; *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strcspn(at, " ") == length && strncmp(at, tag, length) == 0)
+            return true;
+    return false;
+}
+
+/* Has a test before this one, or an earlier word of this one's tags, been listed under the tag already? */
+static bool listed_before(uint32_t index, const char *tag, size_t length)
+{
+    for (uint32_t i = 0; i < index; i++)
+        if (names_tag(&sim_directed_tests[i], tag, length))
+            return true;
+    return false;
+}
+
+static void print_tag(uint32_t first, const char *tag, size_t length)
+{
+    printf("%.*s\n", (int)length, tag);
+    for (uint32_t i = first; i < sim_directed_count(); i++)
+        if (names_tag(&sim_directed_tests[i], tag, length))
+            printf("     %s\n", sim_directed_tests[i].name);
+}
+
 static void print_tags(void)
 {
-    printf("\n%-10s %s\n", "tag", "tests");
+    printf("\ntag  tests\n");
     for (uint32_t i = 0; i < sim_directed_count(); i++)
-        printf("%-10s %s\n", sim_directed_tests[i].tags, sim_directed_tests[i].name);
+        for (const char *tag = sim_directed_tests[i].tags; *tag; tag += strcspn(tag, " "), tag += strspn(tag, " "))
+            if (!listed_before(i, tag, strcspn(tag, " ")))
+                print_tag(i, tag, strcspn(tag, " "));
 }
 
 int main(int argc, char **argv)

@@ -44,9 +44,9 @@ static void for_all_sizes(const struct sim_stop *stop)
 
 void sim_test_allocator_dies(void)
 {
-    static const struct sim_stop killed = { stage, loan, NULL, NULL, true, false };
-    static const struct sim_stop freeing = { stage, loan_and_return, NULL, NULL, true, false };
-    static const struct sim_stop others_go_on = { stage, loan_and_return, loan_behind, NULL, true, false };
+    static const struct sim_stop killed = { stage, loan, NULL, NULL, SIM_DIES };
+    static const struct sim_stop freeing = { stage, loan_and_return, NULL, NULL, SIM_DIES };
+    static const struct sim_stop others_go_on = { stage, loan_and_return, loan_behind, NULL, SIM_DIES };
 
     for_all_sizes(&killed);
     for_all_sizes(&freeing);
@@ -55,8 +55,8 @@ void sim_test_allocator_dies(void)
 
 void sim_test_allocator_stops(void)
 {
-    static const struct sim_stop loans = { stage, loan_and_return, loan_behind, NULL, false, false };
-    static const struct sim_stop merges = { stage, loan_and_return, merge_behind, NULL, false, false };
+    static const struct sim_stop loans = { stage, loan_and_return, loan_behind, NULL, SIM_GOES_ON };
+    static const struct sim_stop merges = { stage, loan_and_return, merge_behind, NULL, SIM_GOES_ON };
 
     for_all_sizes(&loans);
     for_all_sizes(&merges);
@@ -77,7 +77,7 @@ static void recover(struct sim_process *self) { sim_sweep(&self->actor); }
 
 void sim_test_recoverer_of_owner_dies(void)
 {
-    static const struct sim_stop killed = { stage_dead_owner, recover, NULL, NULL, true, false };
+    static const struct sim_stop killed = { stage_dead_owner, recover, NULL, NULL, SIM_DIES };
 
     for_all_sizes(&killed);
 }
@@ -103,7 +103,7 @@ static void recover_other(struct sim_process *self)
 
 void sim_test_allocator_and_recoverer_die(void)
 {
-    static const struct sim_stop killed = { stage_unfinished, recover_other, NULL, NULL, true, false };
+    static const struct sim_stop killed = { stage_unfinished, recover_other, NULL, NULL, SIM_DIES };
 
     for (uint32_t i = 0; i < 5; i++)
         for (granules = sizes[i], order = 0; order <= 5 && 1u << order <= granules; order += 5)
@@ -129,8 +129,8 @@ static void merge(struct sim_process *self)
 
 void sim_test_merge_stops_or_dies(void)
 {
-    static const struct sim_stop killed = { stage_empty_word, merge, NULL, NULL, true, false };
-    static const struct sim_stop stopped = { stage_empty_word, merge, loan_behind, NULL, false, false };
+    static const struct sim_stop killed = { stage_empty_word, merge, NULL, NULL, SIM_DIES };
+    static const struct sim_stop stopped = { stage_empty_word, merge, loan_behind, NULL, SIM_GOES_ON };
 
     for_all_sizes(&killed);
     for_all_sizes(&stopped);

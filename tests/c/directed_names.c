@@ -39,9 +39,10 @@ static void check_one_beta(void)
 
 void sim_test_two_makers(void)
 {
-    static const struct sim_stop goes_on = { stage_two, open_beta, open_beta_behind, check_one_beta, false, false };
-    static const struct sim_stop killed = { stage_two, open_beta, open_beta_behind, check_one_beta, true, false };
-    static const struct sim_stop recovered = { stage_two, open_beta, open_beta_behind, check_one_beta, true, true };
+    static const struct sim_stop goes_on = { stage_two, open_beta, open_beta_behind, check_one_beta, SIM_GOES_ON };
+    static const struct sim_stop killed = { stage_two, open_beta, open_beta_behind, check_one_beta, SIM_DIES };
+    static const struct sim_stop recovered = { stage_two, open_beta, open_beta_behind, check_one_beta,
+        SIM_DIES_RECOVERED };
 
     sim_stop_everywhere(&goes_on);
     sim_stop_everywhere(&killed);
@@ -56,8 +57,8 @@ static void open_and_delete_behind(void)
 
 void sim_test_maker_against_deleter(void)
 {
-    static const struct sim_stop goes_on = { stage_two, open_beta, open_and_delete_behind, NULL, false, false };
-    static const struct sim_stop killed = { stage_two, open_beta, open_and_delete_behind, NULL, true, false };
+    static const struct sim_stop goes_on = { stage_two, open_beta, open_and_delete_behind, NULL, SIM_GOES_ON };
+    static const struct sim_stop killed = { stage_two, open_beta, open_and_delete_behind, NULL, SIM_DIES };
 
     sim_stop_everywhere(&goes_on);
     sim_stop_everywhere(&killed);
@@ -119,8 +120,8 @@ static void check_built_whole(void)
 
 void sim_test_helper_of_former_queue(void)
 {
-    static const struct sim_stop stop = { stage_pending, help, settle_delete_and_build, check_built_whole, false,
-        false };
+    static const struct sim_stop stop = { stage_pending, help, settle_delete_and_build, check_built_whole,
+        SIM_GOES_ON };
 
     for (builder_stop = 0; builder_stop < 140; builder_stop++)
         sim_stop_everywhere(&stop);
@@ -162,10 +163,10 @@ static void send_to_beta(void) { SIM_AS(other, sim_post(other, &other->named[SIM
 
 void sim_test_deleter_dies(void)
 {
-    static const struct sim_stop killed = { stage_full_beta, delete_beta, NULL, check_deleted, true, false };
-    static const struct sim_stop used = { stage_full_beta, delete_beta, send_to_beta, NULL, false, false };
-    static const struct sim_stop used_and_killed = { stage_full_beta, delete_beta, send_to_beta, check_deleted, true,
-        true };
+    static const struct sim_stop killed = { stage_full_beta, delete_beta, NULL, check_deleted, SIM_DIES };
+    static const struct sim_stop used = { stage_full_beta, delete_beta, send_to_beta, NULL, SIM_GOES_ON };
+    static const struct sim_stop used_and_killed = { stage_full_beta, delete_beta, send_to_beta, check_deleted,
+        SIM_DIES_RECOVERED };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&used);
@@ -200,8 +201,8 @@ static void check_claimable(void)
 
 void sim_test_claimant_dies(void)
 {
-    static const struct sim_stop killed = { stage_beta, claim_beta, NULL, check_claimable, true, false };
-    static const struct sim_stop gives_back = { stage_beta, claim_and_go, NULL, check_claimable, false, false };
+    static const struct sim_stop killed = { stage_beta, claim_beta, NULL, check_claimable, SIM_DIES };
+    static const struct sim_stop gives_back = { stage_beta, claim_and_go, NULL, check_claimable, SIM_GOES_ON };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&gives_back);
@@ -245,9 +246,9 @@ static void check_claim_kept(void)
 
 void sim_test_claimant_of_former_queue(void)
 {
-    static const struct sim_stop remade = { stage_beta, claim_beta, remake_beta, check_next_claimable, false, false };
-    static const struct sim_stop claimed = { stage_beta, claim_beta, remake_and_claim_beta, check_claim_kept, false,
-        false };
+    static const struct sim_stop remade = { stage_beta, claim_beta, remake_beta, check_next_claimable, SIM_GOES_ON };
+    static const struct sim_stop claimed = { stage_beta, claim_beta, remake_and_claim_beta, check_claim_kept,
+        SIM_GOES_ON };
 
     sim_stop_everywhere(&remade);
     sim_stop_everywhere(&claimed);
@@ -270,8 +271,7 @@ static void check_one_sharing(void)
 
 void sim_test_sharing_is_decided_once(void)
 {
-    static const struct sim_stop stop = { stage_beta, claim_beta, claim_shared_behind, check_one_sharing, false,
-        false };
+    static const struct sim_stop stop = { stage_beta, claim_beta, claim_shared_behind, check_one_sharing, SIM_GOES_ON };
 
     sim_stop_everywhere(&stop);
 }
@@ -287,8 +287,8 @@ static void leave(struct sim_process *self) { sim_process_leave(self); }
 
 void sim_test_close_leaves_claims_of_others(void)
 {
-    static const struct sim_stop left = { stage_claimed, leave, NULL, check_claim_kept, false, false };
-    static const struct sim_stop died = { stage_claimed, open_beta, NULL, check_claim_kept, true, true };
+    static const struct sim_stop left = { stage_claimed, leave, NULL, check_claim_kept, SIM_GOES_ON };
+    static const struct sim_stop died = { stage_claimed, open_beta, NULL, check_claim_kept, SIM_DIES_RECOVERED };
 
     sim_stop_everywhere(&left);
     sim_stop_everywhere(&died);
@@ -311,9 +311,9 @@ static void recover_third(struct sim_process *self)
 
 void sim_test_recoverer_of_claimant(void)
 {
-    static const struct sim_stop killed = { stage_dead_claimant, recover_third, NULL, check_claimable, true, false };
+    static const struct sim_stop killed = { stage_dead_claimant, recover_third, NULL, check_claimable, SIM_DIES };
     static const struct sim_stop stopped = { stage_dead_claimant, recover_third, remake_and_claim_beta,
-        check_claim_kept, false, false };
+        check_claim_kept, SIM_GOES_ON };
 
     sim_stop_everywhere(&killed);
     sim_stop_everywhere(&stopped);
@@ -346,10 +346,10 @@ static void build_and_help(void)
 
 void sim_test_deleter_of_pending_name(void)
 {
-    static const struct sim_stop killed = { stage_open_pending, delete_beta, build_and_help, check_built_whole, true,
-        true };
-    static const struct sim_stop stopped = { stage_open_pending, delete_beta, build_and_help, check_built_whole, false,
-        false };
+    static const struct sim_stop killed = { stage_open_pending, delete_beta, build_and_help, check_built_whole,
+        SIM_DIES_RECOVERED };
+    static const struct sim_stop stopped = { stage_open_pending, delete_beta, build_and_help, check_built_whole,
+        SIM_GOES_ON };
 
     for (builder_stop = 0; builder_stop < 140; builder_stop += 5) {
         sim_stop_everywhere(&killed);
@@ -380,7 +380,7 @@ static void check_still_claimed(void)
 
 void sim_test_outdated_claim(void)
 {
-    static const struct sim_stop stop = { stage_two_handles, close_outdated, NULL, check_still_claimed, false, false };
+    static const struct sim_stop stop = { stage_two_handles, close_outdated, NULL, check_still_claimed, SIM_GOES_ON };
 
     sim_stop_everywhere(&stop);
 }

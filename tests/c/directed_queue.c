@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Directed tests: queues that are closed, re-made and shut down behind somebody's back. */
+/* Directed tests: handles, hints and slots of former incarnations; hints and slots that are far off. */
 #include "sim_directed_tests.h"
 
 static struct sim_process *const victim = &sim_processes[SIM_VICTIM];
-static struct sim_process *owner, *peer, *other;
+static struct sim_process *peer;
 static struct shmq_queue_ref old_ref;
 static int result;
 
@@ -13,14 +13,7 @@ static uint32_t old_depth, new_depth;
 
 static void stage_alpha_in_use(void)
 {
-    sim_stage(32);
-    peer = sim_player(1, old_depth);
-    sim_player(SIM_VICTIM, old_depth);
-    for (int i = 0; i < 7; i++) { /* so that the rings have gone round */
-        SIM_AS(peer, sim_post(peer, &peer->named[SIM_ALPHA].ref));
-        sim_fetch(peer, &peer->named[SIM_ALPHA].ref);
-        sim_do_release(peer, 0);
-    }
+    peer = sim_stage_alpha(old_depth);
     old_ref = peer->named[SIM_ALPHA].ref;
 }
 
@@ -33,6 +26,7 @@ static void stage_full_alpha(void)
 
 static void receive_old(struct sim_process *self) { result = sim_fetch(self, &old_ref); }
 static void send_old(struct sim_process *self) { result = sim_post(self, &old_ref); }
+static void send_old_body(void *argument) { result = sim_post(argument, &old_ref); }
 
 static void remake_and_fill(void)
 {
@@ -83,8 +77,7 @@ static void every_depths(const struct sim_stop *stop)
 
 void sim_test_stale_receiver(void)
 {
-    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake_and_fill, check_new_full, false,
-        false };
+    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake_and_fill, check_new_full, SIM_GOES_ON };
 
     every_depths(&stop);
 }
@@ -93,14 +86,14 @@ static void remake(void) { sim_remake_alpha(peer, new_depth); }
 
 void sim_test_stale_tail_hint(void)
 {
-    static const struct sim_stop stop = { stage_alpha_in_use, send_old, remake, check_flow, false, false };
+    static const struct sim_stop stop = { stage_alpha_in_use, send_old, remake, check_flow, SIM_GOES_ON };
 
     every_depths(&stop);
 }
 
 void sim_test_stale_head_hint(void)
 {
-    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake, check_flow, false, false };
+    static const struct sim_stop stop = { stage_full_alpha, receive_old, remake, check_flow, SIM_GOES_ON };
 
     every_depths(&stop);
 }
@@ -171,297 +164,6 @@ void sim_test_bounded_walks(void)
     }
 }
 
-/* ---- D4: a queue is closed while messages of it are held ---- */
-
-static void stage_inbox(void)
-{
-    sim_stage(32);
-    owner = sim_player(SIM_VICTIM, 2);
-    peer = sim_player(1, 2);
-    sim_post(peer, &owner->inbox);
-    sim_post(peer, &owner->inbox);
-    SIM_AS(owner, sim_fetch(owner, &owner->inbox));
-}
-
-static void close_inbox(struct sim_process *self) { sim_do_close_inbox(self); }
-
-static void close_release_reopen(struct sim_process *self)
-{
-    sim_do_close_inbox(self);
-    sim_do_release(self, 0);
-    sim_do_close_inbox(self);
-    sim_do_open_inbox(self, 3);
-}
-
-static void send_to_inbox_behind(void)
-{
-    result = SIM_AS(peer, sim_post(peer, &owner->inbox));
-}
-
-/* While something of it is held the record is taken. */
-static void check_record_taken(void)
-{
-    struct shmq_queue_ref ref;
-
-    if (!owner->attached || !owner->held_count)
-        return;
-    SIM_CHECK(shmq_flags_bits(owner->inbox.queue->flags) & SHMQ_QUEUE_USED,
-        "the record of a queue with a held message is free");
-    SIM_AS(owner, result = shmq_queue_open_inbox(&owner->actor, 2, &ref));
-    SIM_CHECK(result == SHMQ_IN_USE, "the record of a queue with a held message could be taken: %d", result);
-}
-
-void sim_test_close_with_held(void)
-{
-    static const struct sim_stop goes_on = { stage_inbox, close_inbox, send_to_inbox_behind, check_record_taken, false,
-        false };
-    static const struct sim_stop dies = { stage_inbox, close_inbox, NULL, check_record_taken, true, false };
-    static const struct sim_stop finishes = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, false,
-        false };
-    static const struct sim_stop finishes_dead = { stage_inbox, close_release_reopen, send_to_inbox_behind, NULL, true,
-        false };
-
-    sim_stop_everywhere(&goes_on);
-    sim_stop_everywhere(&dies);
-    sim_stop_everywhere(&finishes);
-    sim_stop_everywhere(&finishes_dead);
-}
-
-/* ---- D10: the recoverer of a dead sender, and the queue is re-made meanwhile ---- */
-
-static void stage_dead_poster(void)
-{
-    sim_stage(16);
-    sim_play(SIM_VICTIM);
-    owner = sim_player(1, 2);
-    peer = sim_player(2, 2);
-    other = sim_player(3, 2);
-    SIM_AS(peer, sim_post(peer, &owner->inbox));
-    SIM_AS(peer, sim_post(peer, &peer->named[SIM_ALPHA].ref));
-    sim_slay(peer);
-}
-
-static void recover_peer(struct sim_process *self)
-{
-    (void)self;
-    sim_recover(peer->actor.slot);
-}
-
-static void remake_both(void)
-{
-    SIM_AS(owner, sim_do_close_inbox(owner));
-    sim_do_open_inbox(owner, 1);
-    sim_remake_alpha(other, 1);
-    SIM_AS(other, sim_post(other, &owner->inbox));
-}
-
-void sim_test_recoverer_of_poster(void)
-{
-    static const struct sim_stop goes_on = { stage_dead_poster, recover_peer, remake_both, NULL, false, false };
-    static const struct sim_stop dies = { stage_dead_poster, recover_peer, remake_both, NULL, true, false };
-
-    sim_stop_everywhere(&goes_on);
-    sim_stop_everywhere(&dies);
-}
-
-/* As D10, but the poster dies between S1 and its take-back while its target is closed behind it. */
-static void stage_poster(void)
-{
-    sim_stage(16);
-    sim_player(SIM_VICTIM, 2);
-    owner = sim_player(1, 2);
-    other = sim_player(2, 2);
-    old_ref = owner->inbox;
-}
-
-static void kill_and_close(void)
-{
-    SIM_AS(owner, sim_do_close_inbox(owner));
-    sim_do_open_inbox(owner, 4);
-    sim_impersonate(SIM_ROOT);
-    sim_kill(SIM_VICTIM);
-    sim_slay(victim);
-}
-
-void sim_test_poster_dies_after_close(void)
-{
-    static const struct sim_stop stop = { stage_poster, send_old, kill_and_close, NULL, false, false };
-
-    sim_stop_everywhere(&stop);
-}
-
-/* The sender posts only after the queue was closed and drained, and dies before it looks (S3). The recoverer has known
- * the queue while it was open. */
-static void post_to_old_body(void *argument) { sim_post(argument, &old_ref); }
-
-static void stage_late_poster(void)
-{
-    sim_stage(16);
-    sim_player(SIM_VICTIM, 2);
-    peer = sim_player(1, 2);
-    other = sim_player(2, 2);
-    old_ref = other->named[SIM_ALPHA].ref;
-}
-
-static void look_then_recover(struct sim_process *self)
-{
-    sim_fetch(self, &old_ref);
-    sim_recover(peer->actor.slot);
-}
-
-static void post_late_and_die(void)
-{
-    int poster = sim_spawn(post_to_old_body, peer);
-
-    SIM_CHECK(&sim_processes[poster] == peer, "the poster is the second fibre");
-    sim_run_to(poster, SHMQ_S2);
-    SIM_AS(other, sim_do_delete(other, SIM_ALPHA));
-    sim_run(poster, 1);
-    sim_kill(poster);
-    sim_slay(peer);
-}
-
-void sim_test_late_poster_dies(void)
-{
-    static const struct sim_stop stop = { stage_late_poster, look_then_recover, post_late_and_die, NULL, false, false };
-
-    sim_stop_everywhere(&stop);
-}
-
-/* ---- D11: a post against a close, each stopped everywhere ---- */
-
-static void close_behind(void)
-{
-    SIM_AS(owner, sim_do_close_inbox(owner));
-}
-
-static void check_closed_or_freed(void)
-{
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_CLOSED, "a send to a queue that closes returned %d", result);
-}
-
-static void post_behind(void)
-{
-    SIM_AS(peer, sim_post(peer, &owner->inbox));
-}
-
-void sim_test_post_against_close(void)
-{
-    static const struct sim_stop sender = { stage_poster, send_old, close_behind, check_closed_or_freed, false, false };
-    static const struct sim_stop closer = { stage_inbox, close_inbox, post_behind, NULL, false, false };
-
-    sim_stop_everywhere(&sender);
-    sim_stop_everywhere(&closer);
-}
-
-static void stage_dead_owner(void)
-{
-    sim_stage(16);
-    sim_play(SIM_VICTIM);
-    owner = sim_player(1, 2);
-    peer = sim_player(2, 2);
-    SIM_AS(peer, sim_post(peer, &owner->inbox));
-    sim_slay(owner);
-}
-
-static void recover_owner(struct sim_process *self)
-{
-    (void)self;
-    sim_recover(owner->actor.slot);
-}
-
-void sim_test_post_against_recovery(void)
-{
-    static const struct sim_stop stop = { stage_dead_owner, recover_owner, post_behind, NULL, false, false };
-
-    sim_stop_everywhere(&stop);
-}
-
-/* ---- M1: shut down during a send ---- */
-
-static uint32_t drained;
-
-static void shut_and_leave(void)
-{
-    drained = 0;
-    SIM_AS(peer, sim_do_shut(peer, SIM_ALPHA));
-    while (sim_fetch(peer, &peer->named[SIM_ALPHA].ref) == SHMQ_OK) {
-        sim_do_release(peer, 0);
-        drained++;
-    }
-}
-
-static void check_shut(void)
-{
-    SIM_CHECK(result == SHMQ_SHUT || (result == SHMQ_OK && drained == 1),
-        "shut down during a send: it returned %d, the receivers had %u messages before they left", result, drained);
-}
-
-void sim_test_shut_during_send(void)
-{
-    static const struct sim_stop stop = { stage_alpha_in_use, send_old, shut_and_leave, check_shut, false, false };
-
-    old_depth = 2;
-    sim_stop_everywhere(&stop);
-}
-
-static void receive_until_shut(struct sim_process *self)
-{
-    for (int empty = 0; empty < 3; empty += result == SHMQ_EMPTY) {
-        result = sim_fetch(self, &old_ref);
-        if (result == SHMQ_OK)
-            sim_do_release(self, 0);
-        else if (result != SHMQ_EMPTY)
-            break;
-    }
-}
-
-static void send_then_shut(void)
-{
-    SIM_AS(peer, sim_post(peer, &old_ref));
-    sim_do_shut(peer, SIM_ALPHA);
-}
-
-/* A receiver that is told SHUT leaves nothing behind. */
-static void check_nothing_left(void)
-{
-    if (result == SHMQ_SHUT)
-        SIM_CHECK(SIM_AS(peer, sim_fetch(peer, &old_ref)) == SHMQ_SHUT, "a receiver left and a message stayed");
-}
-
-void sim_test_shut_during_receive(void)
-{
-    static const struct sim_stop stop = { stage_alpha_in_use, receive_until_shut, send_then_shut, check_nothing_left,
-        false, false };
-
-    old_depth = 2;
-    sim_stop_everywhere(&stop);
-}
-
-/* The queue is shut down between the post and the look after it, and the sender dies while it takes its block back. */
-static void send_old_body(void *argument) { result = sim_post(argument, &old_ref); }
-
-void sim_test_death_after_shut(void)
-{
-    bool ended = false;
-
-    old_depth = 2;
-    for (uint64_t writes = 1; !ended; writes++) {
-        sim_stopped(writes, 0);
-        stage_alpha_in_use();
-        sim_impersonate(SIM_ROOT);
-        sim_spawn(send_old_body, victim);
-        sim_run_to(SIM_VICTIM, SHMQ_S3);
-        SIM_AS(peer, sim_do_shut(peer, SIM_ALPHA));
-        sim_crash_soon(SIM_VICTIM, writes);
-        sim_impersonate(SIM_ROOT);
-        ended = sim_run(SIM_VICTIM, SIM_FOREVER) == SIM_FINISHED;
-        if (!ended)
-            sim_slay(victim);
-        sim_wind_up();
-    }
-}
-
 /* ---- a generation whose low 12 bits come round ---- */
 
 /* The message goes, and its block comes back into the queue with a generation that looks the same in a slot. */
@@ -529,70 +231,11 @@ static void judge_successor(void)
 
 void sim_test_same_generation_again(void)
 {
-    static const struct sim_stop receiver = { stage_one_of_two, receive_old, same_generation_again, NULL, false,
-        false };
+    static const struct sim_stop receiver = { stage_one_of_two, receive_old, same_generation_again, NULL, SIM_GOES_ON };
 
     old_depth = 2;
     sim_stop_everywhere(&receiver);
     judge_successor();
-}
-
-/* ---- a block is taken back out of order while a receiver's hint lags ---- */
-
-static void receive_and_release_body(void *argument)
-{
-    struct sim_process *self = argument;
-
-    if (sim_fetch(self, &old_ref) == SHMQ_OK)
-        sim_do_release(self, 0);
-}
-
-/* One receiver stores its hint late; a sender posts while the queue is shut down and takes its block back. */
-static void take_back_beside_lagging_hint(uint32_t passed, uint32_t queued)
-{
-    const struct shmq_queue_ref *ref;
-    uint32_t count = 0;
-
-    stage_alpha_in_use();
-    other = sim_player(2, old_depth);
-    ref = &peer->named[SIM_ALPHA].ref;
-    SIM_AS(peer, sim_post(peer, ref));
-    sim_impersonate(SIM_ROOT);
-    sim_spawn(receive_and_release_body, victim);
-    sim_run_to(SIM_VICTIM, SHMQ_R2_HEAD);
-    sim_impersonate(peer->fibre);
-    for (uint32_t i = 0; i < passed; i++) {
-        sim_post(peer, ref);
-        sim_fetch(peer, ref);
-        sim_do_release(peer, 0);
-    }
-    for (uint32_t i = 0; i < queued; i++)
-        sim_post(peer, ref);
-    sim_impersonate(SIM_ROOT);
-    SIM_CHECK(sim_spawn(send_old_body, &sim_processes[1]) == 1, "the sender is the second fibre");
-    sim_run_to(1, SHMQ_S3);
-    SIM_AS(other, sim_do_shut(other, SIM_ALPHA));
-    sim_impersonate(SIM_ROOT);
-    sim_run(1, SIM_FOREVER);
-    sim_run(SIM_VICTIM, SIM_FOREVER);
-    sim_impersonate(other->fibre);
-    while (sim_fetch(other, ref) == SHMQ_OK) {
-        sim_do_release(other, 0);
-        count++;
-    }
-    SIM_CHECK(count == queued + (result == SHMQ_OK), "%u messages were queued at a shut down, %u came",
-        queued + (result == SHMQ_OK), count);
-    sim_wind_up();
-}
-
-void sim_test_take_back_beside_lagging_hint(void)
-{
-    for (old_depth = 2; old_depth <= 4; old_depth++)
-        for (uint32_t passed = 0; passed < 12; passed++)
-            for (uint32_t queued = 0; queued < old_depth; queued++) {
-                sim_stopped(old_depth * 100 + passed, queued);
-                take_back_beside_lagging_hint(passed, queued);
-            }
 }
 
 /* ---- a ring far ahead of slots that an earlier, larger ring left ---- */

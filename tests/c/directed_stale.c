@@ -130,13 +130,13 @@ static void ring_goes_on(void)
 static void stop_here(void)
 {
     static const struct sim_stop stops[] = {
-        { stage, send, ring_goes_on, NULL, false, false },
-        { stage, receive, ring_goes_on, NULL, false, false },
-        { stage, recover, ring_goes_on, NULL, false, false },
-        { stage, send, ring_goes_on, NULL, true, false },
-        { stage, receive, ring_goes_on, NULL, true, false },
-        { stage, recover, ring_goes_on, NULL, true, false },
-        { stage, receive, NULL, NULL, true, false },
+        { stage, send, ring_goes_on, NULL, SIM_GOES_ON },
+        { stage, receive, ring_goes_on, NULL, SIM_GOES_ON },
+        { stage, recover, ring_goes_on, NULL, SIM_GOES_ON },
+        { stage, send, ring_goes_on, NULL, SIM_DIES },
+        { stage, receive, ring_goes_on, NULL, SIM_DIES },
+        { stage, recover, ring_goes_on, NULL, SIM_DIES },
+        { stage, receive, NULL, NULL, SIM_DIES },
     };
 
     for (laps = 0; laps < 6; laps++)

@@ -7,8 +7,15 @@
  *     sim.c         who runs next: random schedules with stalls, or so many accesses and then stop
  *     sim_access.c  the accesses themselves, mutants, the x86 store buffer, counts for each step
  *     sim_world.c   a region, its byte locks, the fake futex and clock, attaching and recovering
+ *     sim_rules.c   who may change which word to what, checked at each write
  *     sim_ledger.c  what became of every message
  *     sim_audit.c   what must hold whenever nobody is inside an operation
+ *     sim_process.c, sim_do.c  what a simulated process has in hand, and its operations
+ *     sim_windup.c  the end of a staged scenario
+ *
+ * On these stand four programs: sim_random (sim_workload.c, sim_operations.c), sim_exhaustive (sim_pair.c), directed
+ * (sim_directed*.c, directed_*.c) and mutants (sim_catch.c, mutants.h). Each is its main file with all the rest: sim.c,
+ * every sim_*.c but the two mains, directed_*.c; compiled with -DSHMQ_SIMULATOR.
  *
  * Two constants of the headers become variables here, so that one build tries several: rings small enough to go
  * round often, and the lap gap that a mutant takes away.

@@ -101,6 +101,34 @@ void sim_remake_alpha(struct sim_process *process, uint32_t depth)
     sim_do_claim(process, SIM_ALPHA, true);
 }
 
+struct sim_process *sim_stage_alpha(uint32_t depth)
+{
+    struct sim_process *peer;
+
+    sim_stage(32);
+    peer = sim_player(1, depth);
+    sim_player(SIM_VICTIM, depth);
+    sim_impersonate(peer->fibre);
+    for (int i = 0; i < 7; i++) { /* so that the rings have gone round */
+        sim_post(peer, &peer->named[SIM_ALPHA].ref);
+        sim_fetch(peer, &peer->named[SIM_ALPHA].ref);
+        sim_do_release(peer, 0);
+    }
+    return peer;
+}
+
+uint32_t sim_count(struct sim_process *process, const struct shmq_queue_ref *ref)
+{
+    uint32_t count = 0;
+
+    sim_impersonate(process->fibre);
+    while (sim_fetch(process, ref) == SHMQ_OK) {
+        sim_do_release(process, process->held_count - 1);
+        count++;
+    }
+    return count;
+}
+
 /* ---- a stop at every access ---- */
 
 static const struct sim_stop *current;
@@ -129,11 +157,11 @@ void sim_stopped(uint64_t first, uint64_t second)
 static void conclude(void)
 {
     sim_victim_ended = sim_state(SIM_VICTIM) == SIM_FINISHED;
-    if (current->dies) {
+    if (current->fate != SIM_GOES_ON) {
         sim_kill(SIM_VICTIM);
         sim_slay(&sim_processes[SIM_VICTIM]);
     }
-    if (current->recovered)
+    if (current->fate == SIM_DIES_RECOVERED)
         sim_recover_all();
     if (current->behind)
         current->behind();
@@ -181,6 +209,6 @@ void sim_stop_everywhere(const struct sim_stop *stop)
 {
     current = stop;
     stop_at_accesses();
-    if (stop->dies)
+    if (stop->fate != SIM_GOES_ON)
         die_after_writes();
 }

@@ -43,6 +43,11 @@ void sim_slay(struct sim_process *process);
 /* alpha is deleted and made again in the same record, by `process`. */
 void sim_remake_alpha(struct sim_process *process, uint32_t depth);
 
+/* Stages alpha as used for more than a lap: the victim and one more player, fibre 1, which is returned, know it. */
+struct sim_process *sim_stage_alpha(uint32_t depth);
+/* How many messages a queue still gives to this player; they are released. */
+uint32_t sim_count(struct sim_process *process, const struct shmq_queue_ref *ref);
+
 /* One test: set_up, then the victim makes n accesses, `behind` happens, the victim goes on to its end, check. For
  * n = 0, 1, … until the victim ends within n. Any of the functions may be NULL but the victim's. */
 struct sim_stop {
@@ -50,8 +55,7 @@ struct sim_stop {
     void (*victim)(struct sim_process *self);
     void (*behind)(void);
     void (*check)(void);
-    bool dies;                  /* the victim is killed at its stop, before `behind` */
-    bool recovered;             /* … and recovered, before `behind` */
+    enum { SIM_GOES_ON, SIM_DIES, SIM_DIES_RECOVERED } fate; /* it is killed at its stop, recovered, before `behind` */
 };
 
 void sim_stop_everywhere(const struct sim_stop *stop);

@@ -6,6 +6,7 @@ const struct sim_directed sim_directed_tests[] = {
     { "D1", "a receiver of a former incarnation takes nothing from the next", sim_test_stale_receiver },
     { "D2", "a sender's stale tail hint does not wedge the next incarnation", sim_test_stale_tail_hint },
     { "D2", "a receiver's stale head hint does not wedge the next incarnation", sim_test_stale_head_hint },
+    { "D2", "a late announcement does not make a free record taken", sim_test_stray_bit_on_free_record },
     { "D3", "a hint may lag by any number of laps", sim_test_lagging_hint },
     { "D3", "a slot that a dead taker left holds nobody up", sim_test_stale_slot_holds_nobody_up },
     { "D3", "a slot that a dead taker left is cleared once", sim_test_stale_slot_is_cleared_once },

@@ -5,7 +5,7 @@
 
 #include "sim_directed.h"
 
-/* directed_queue.c */
+/* directed_queue.c and directed_close.c */
 void sim_test_stale_receiver(void);
 void sim_test_stale_tail_hint(void);
 void sim_test_stale_head_hint(void);
@@ -20,11 +20,12 @@ void sim_test_post_against_recovery(void);
 void sim_test_shut_during_send(void);
 void sim_test_shut_during_receive(void);
 void sim_test_death_after_shut(void);
+void sim_test_stray_bit_on_free_record(void);
 void sim_test_same_generation_again(void);
 void sim_test_take_back_beside_lagging_hint(void);
 void sim_test_far_ahead_of_old_slots(void);
 
-/* directed_requeue.c */
+/* directed_requeue.c and directed_forward.c */
 void sim_test_holder_of_former_queue(void);
 void sim_test_forwarder_dies(void);
 void sim_test_forwarder_and_recoverer_die(void);

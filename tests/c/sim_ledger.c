@@ -17,10 +17,7 @@ struct ring {
 
 static struct ring rings[SIM_PROCESSES + SIM_QUEUES];
 static uint32_t message_of[SIM_GRANULES];       /* the number of the message in each block, or 0 */
-static uint32_t sending[SIM_FIBRES + 1];        /* what each fibre, and the main program, is sending; or 0 */
 static uint64_t post_counter;
-
-static uint32_t *sending_now(void) { return &sending[sim_current() + 1]; }
 
 /* ---- the payload ---- */
 
@@ -48,7 +45,7 @@ static void leaves_ring(struct sim_message *message)
     message->in_ring = false;
 }
 
-/* R1 on a posted message: in order, and no delivery if a sender makes room. */
+/* R1 on a posted message: in order. */
 static void claimed(struct sim_message *message, uint32_t id)
 {
     struct ring *ring = &rings[message->home_qid];
@@ -59,24 +56,14 @@ static void claimed(struct sim_message *message, uint32_t id)
     if (message->in_ring)
         ring->last_claimed = message->post_number;
     leaves_ring(message);
-    if (*sending_now() && *sending_now() != id) {
-        message->dropped = true;
-        sim_totals.drops++;
-    }
 }
 
-/* The block is its sender's, or its closer's, again. If it was forwarded, it is back with the queue it came from. Else
- * its word may name the target for a moment, and a closer that dies then leaves it to the next, which requeues it: a
- * send that was under way at a death may or may not have happened. */
+/* The block is its sender's, or its closer's, again: back with the queue it was forwarded from, or with none. */
 static void taken_back(struct sim_message *message, uint64_t word)
 {
-    uint64_t from = sim_map.block[message->block].m[SHMQ_M_FROM];
-
     leaves_ring(message);
     message->home_qid = shmq_block_queue(word) - 1;
-    message->unsent = shmq_from_queue(from) != shmq_block_queue(word);
-    message->home_epoch = message->unsent ? (uint32_t)sim_map.block[message->block].m[SHMQ_M_EPOCH]
-        : shmq_from_epoch(from);
+    message->home_epoch = shmq_from_epoch(sim_map.block[message->block].m[SHMQ_M_FROM]);
 }
 
 static void block_word_changed(const struct sim_write *write, uint32_t block)
@@ -124,7 +111,6 @@ static void slot_changed(const struct sim_write *write, const struct sim_where *
     if (!id)
         return;
     message->posts++;
-    message->unsent = false;
     message->post_number = ++post_counter;
     message->home_qid = where->qid;
     message->home_epoch = (uint32_t)sim_map.block[value - 1].m[SHMQ_M_EPOCH];
@@ -166,7 +152,6 @@ void sim_ledger_reset(void)
     sim_message_count = 0;
     memset(rings, 0, sizeof rings);
     memset(message_of, 0, sizeof message_of);
-    memset(sending, 0, sizeof sending);
     post_counter = 0;
     sim_observer = observe;
 }
@@ -192,7 +177,6 @@ uint32_t sim_ledger_new(uint32_t block, uint32_t order)
 
 void sim_ledger_sending(uint32_t id)
 {
-    *sending_now() = id;
     sim_messages[id].holder = SIM_NOBODY;
     sim_messages[id].failed = false;
 }
@@ -202,7 +186,6 @@ void sim_ledger_sent(uint32_t id, int result, bool held)
     struct sim_message *message = &sim_messages[id];
     uint64_t word = sim_map.block[message->block].word;
 
-    *sending_now() = 0;
     if (result == SHMQ_OK)
         return;
     message->failed = !held;
@@ -252,7 +235,6 @@ void sim_ledger_released(uint32_t id) { sim_messages[id].holder = SIM_NOBODY; }
 
 void sim_ledger_forget_holder(int fibre)
 {
-    sending[fibre == SIM_ROOT ? 0 : fibre + 1] = 0;
     for (uint32_t id = 1; id <= sim_message_count; id++)
         if (sim_messages[id].holder == fibre)
             sim_messages[id].holder = SIM_NOBODY;
@@ -262,7 +244,7 @@ static bool must_have_arrived(const struct sim_message *message)
 {
     uint64_t flags;
 
-    if (message->home_qid == SIM_NO_QUEUE || message->unsent)
+    if (message->home_qid == SIM_NO_QUEUE)
         return false;
     flags = sim_map.queue[message->home_qid].flags;
     return (flags & SHMQ_QUEUE_OPEN) && shmq_flags_epoch(flags) == message->home_epoch;
@@ -274,7 +256,7 @@ void sim_ledger_settle(void)
         const struct sim_message *message = &sim_messages[id];
 
         sim_totals.redeliveries += message->redeliveries;
-        SIM_CHECK(!must_have_arrived(message) || message->releasing || message->dropped,
+        SIM_CHECK(!must_have_arrived(message) || message->releasing,
             "message %u (block %u, %u posts, %u requeues, %u deliveries) is lost: queue %u is still open", id,
             message->block, message->posts, message->requeues, message->deliveries, message->home_qid);
     }

@@ -24,15 +24,13 @@ struct sim_message {
     uint32_t sender_slot, sender_epoch; /* of its last send */
     int holder;             /* the fibre that holds it, SIM_ROOT for the main program, or SIM_NOBODY */
     bool in_ring;           /* posted in the queue's present incarnation, and its block word still says QUEUED */
-    bool unsent;            /* its sender, or its closer, took it back before it arrived: it need not arrive */
     bool failed;            /* the last send of it returned an error */
     bool releasing;         /* somebody began to release it … */
     bool acknowledged;      /* … and did */
-    bool dropped;           /* claimed by a sender that made room */
 };
 
 struct sim_totals {
-    uint64_t schedules, crashes, messages, deliveries, redeliveries, drops, sweeps, audits;
+    uint64_t schedules, crashes, messages, deliveries, redeliveries, sweeps, audits;
 };
 
 extern struct sim_message sim_messages[SIM_MESSAGES];
@@ -46,8 +44,7 @@ uint32_t sim_ledger_new(uint32_t block, uint32_t order);
 /* The payload is still what was stamped. */
 void sim_ledger_check(uint32_t id, const char *when);
 
-/* Around each call that sends: claims in between make room, they receive nothing. `held`: it was a forward, so that
- * on failure the message is still held. */
+/* Around each call that sends. `held`: it was a forward, so that on failure the message is still held. */
 void sim_ledger_sending(uint32_t id);
 void sim_ledger_sent(uint32_t id, int result, bool held);
 
@@ -59,7 +56,7 @@ void sim_ledger_released(uint32_t id);
 /* All that a dead or leaving fibre held is nobody's now. */
 void sim_ledger_forget_holder(int fibre);
 
-/* At the end: every message that reached a queue which is still open was released or dropped. */
+/* At the end: every message that reached a queue which is still open was released. */
 void sim_ledger_settle(void);
 
 #endif

@@ -13,14 +13,12 @@ static void report(uint64_t count, double seconds)
 {
     uint32_t never = sim_report_steps(stdout);
 
-    printf("%llu schedules, %llu crashes, %llu messages, %llu deliveries, %llu redeliveries, %llu drops, %llu "
-        "recoveries by "
-           "peers, %llu audits, %.1f s\n",
+    printf("%llu schedules, %llu crashes, %llu messages, %llu deliveries, %llu redeliveries, %llu recoveries by peers, "
+           "%llu audits, %.1f s\n",
         (unsigned long long)sim_totals.schedules, (unsigned long long)sim_totals.crashes,
-        (unsigned long long)sim_totals.messages,
-        (unsigned long long)sim_totals.deliveries, (unsigned long long)sim_totals.redeliveries,
-        (unsigned long long)sim_totals.drops,
-        (unsigned long long)sim_totals.sweeps, (unsigned long long)sim_totals.audits, seconds);
+        (unsigned long long)sim_totals.messages, (unsigned long long)sim_totals.deliveries,
+        (unsigned long long)sim_totals.redeliveries, (unsigned long long)sim_totals.sweeps,
+        (unsigned long long)sim_totals.audits, seconds);
     if (never && count >= ENOUGH_SCHEDULES)
         sim_fail("%u steps were never crashed at", never);
 }

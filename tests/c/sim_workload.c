@@ -1,51 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The random workload. */
+/* Random schedules: the plan, the lives of processes, the audits. */
 #include "sim_workload.h"
 
+#include "sim_plan.h"
 #include "sim_windup.h"
 
-enum phase { WORKING, DRAINING, LEAVING };
-
-/* What most operations of a schedule are about. */
-enum theme { MIXED, TRAFFIC, NAMING, RECOVERY, BLOCKS, HANDOVER, ENDING, THEMES };
-
-/* What a seed decides once for all processes. */
-static struct {
-    enum phase phase;
-    bool barrier;           /* everybody stops between operations, for an audit */
-    uint32_t operations_to_barrier;
-    uint32_t crash_chance;  /* of five */
-    uint32_t crash_window;  /* writes */
-    uint32_t cache_limit;
-    uint32_t stall_interval; /* operations between two choices of where to stop */
-    uint32_t largest_order;
-    uint32_t births_left;
-    enum theme theme;
-    uint32_t names;         /* how many names are in use */
-    uint32_t deepest;
-    bool keeps_alpha;       /* nobody deletes the first queue, so that nothing may be lost there */
-} plan;
+struct sim_plan sim_plan;
 
 /* Steps that come so seldom that a death or a stall must be aimed at them. */
 static const enum shmq_step rare_steps[] = {
-    SHMQ_S_SENDER, SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1, SHMQ_M2,
-        SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK,
-    SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK, SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK,
-        SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3,
-    SHMQ_R4, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2,
-        SHMQ_Q_SHARING,
-    SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM, SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM,
-        SHMQ_N1,
-    SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1, SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS,
-        SHMQ_C3_SETTLE,
-    SHMQ_C3_REQUEUE, SHMQ_C3_RECHECK, SHMQ_C3_UNDO, SHMQ_C4_RQ, SHMQ_C4_CLAIM, SHMQ_C5,
+    SHMQ_S_SENDER, SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_A3, SHMQ_SPM, SHMQ_SP1, SHMQ_SP2, SHMQ_F0, SHMQ_M1,
+    SHMQ_M2, SHMQ_M3, SHMQ_S2_DEPTH, SHMQ_S2_HELP, SHMQ_S2_RECHECK, SHMQ_S2, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_S2_BACK,
+    SHMQ_S3, SHMQ_S3, SHMQ_S3_BACK, SHMQ_S3_CLEAR, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R1, SHMQ_R2, SHMQ_R3, SHMQ_R4,
+    SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_RQ2, SHMQ_RQ3, SHMQ_R_COUNT, SHMQ_ACK, SHMQ_Q1, SHMQ_Q1_SLOT, SHMQ_Q2,
+    SHMQ_Q_SHARING, SHMQ_Q_SHUT, SHMQ_QC1, SHMQ_QC2, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_CLAIM,
+    SHMQ_CLAIM_RECHECK, SHMQ_UNCLAIM, SHMQ_N1, SHMQ_N1_RECHECK, SHMQ_N2, SHMQ_N3, SHMQ_W1, SHMQ_W2, SHMQ_W4, SHMQ_C1,
+    SHMQ_C3_FREE, SHMQ_C3_BACK, SHMQ_C3_FLAGS, SHMQ_C3_SETTLE, SHMQ_C3_REQUEUE, SHMQ_C3_RECHECK, SHMQ_C3_UNDO,
+    SHMQ_C4_RQ, SHMQ_C4_CLAIM, SHMQ_C5,
 };
 
 /* A stop at the first that leads to the second: dying there takes both. */
 static const struct { enum shmq_step stall, crash; } narrow_windows[] = {
-    { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_M2,
-        SHMQ_M3 },
-    { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S2, SHMQ_S2_HELP },
+    { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO }, { SHMQ_C3_REQUEUE, SHMQ_C3_UNDO },
+    { SHMQ_M2, SHMQ_M3 }, { SHMQ_S3, SHMQ_S3_BACK }, { SHMQ_S3, SHMQ_S3_CLEAR }, { SHMQ_S2, SHMQ_S2_HELP },
     { SHMQ_RQ1_EPOCH, SHMQ_RQ2 }, { SHMQ_CLAIM, SHMQ_UNCLAIM }, { SHMQ_A2, SHMQ_A3 },
 };
 
@@ -61,7 +38,10 @@ static void make_world(void)
     struct sim_shape shape = { 0, 4 + sim_random(4), 2 + sim_random(4), 0, 0, 0 };
     uint32_t size = sim_random(10);
 
-    shape.granules = plan.theme == HANDOVER || size < 4 ? pick(tiny, 3) : size < 8 ? pick(middle, 4) : pick(large, 3);
+    if (sim_plan.theme == SIM_HANDOVER || size < 4)
+        shape.granules = pick(tiny, 3);
+    else
+        shape.granules = size < 8 ? pick(middle, 4) : pick(large, 3);
     if (!sim_random(4))
         shape.first_lap = 0xffffff - sim_random(6);
     if (!sim_random(4))
@@ -70,7 +50,7 @@ static void make_world(void)
         shape.first_gen = 0xffffff - sim_random(6);
     sim_min_capacity_shift = 1 + sim_random(2);
     sim_world_make(&shape);
-    plan.largest_order = shape.granules < 64 ? 2 : shape.granules < 2000 ? 6 : 11;
+    sim_plan.largest_order = shape.granules < 64 ? 2 : shape.granules < 2000 ? 6 : 11;
 }
 
 static struct sim_weather make_weather(void)
@@ -90,240 +70,25 @@ static void plan_stall(int fibre)
 /* Who dies, and where. */
 static void doom(int fibre)
 {
-    if (sim_random(5) >= plan.crash_chance)
+    if (sim_random(5) >= sim_plan.crash_chance)
         return;
     if (!sim_random(6)) {
         uint32_t window = sim_random(sizeof narrow_windows / sizeof narrow_windows[0]);
 
         sim_stall_at(fibre, narrow_windows[window].stall, 1, 0);
         sim_crash_at(fibre, narrow_windows[window].crash, 1);
-    } else if (sim_random(2))
-        sim_crash_after(fibre, 1 + sim_random(plan.crash_window));
-    else
-        sim_crash_at(fibre, rare_step(), 1 + sim_random(2));
-}
-
-/* ---- operations ---- */
-
-static uint32_t random_order(void)
-{
-    uint32_t order = sim_random(3) ? sim_random(2) : sim_random(plan.largest_order + 1);
-
-    return order <= sim_map.geometry.max_order ? order : sim_map.geometry.max_order;
-}
-
-static bool can_loan(const struct sim_process *process) { return process->loan_count < SIM_LOANS; }
-
-/* A queue to send to: anybody's inbox, perhaps an outdated one, or a named queue that I know. */
-static const struct shmq_queue_ref *random_target(struct sim_process *process)
-{
-    if (sim_random(4) < (plan.theme == MIXED ? 2u : 1u)) {
-        struct sim_process *peer = &sim_processes[sim_random(SIM_FIBRES - plan.births_left)];
-
-        return peer->inbox.queue ? &peer->inbox : NULL;
+    } else if (sim_random(2)) {
+        sim_crash_after(fibre, 1 + sim_random(sim_plan.crash_window));
     } else {
-        struct sim_opened *opened = &process->named[sim_random(plan.names)];
-
-        return opened->open ? &opened->ref : NULL;
+        sim_crash_at(fibre, rare_step(), 1 + sim_random(2));
     }
 }
 
-static void op_send(struct sim_process *process)
-{
-    const struct shmq_queue_ref *target = random_target(process);
-    struct shmq_queue_ref ref;
-
-    if (!target || !can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
-        return;
-    ref = *target;
-    if (sim_do_send(process, process->loan_count - 1, &ref) != SHMQ_OK && sim_random(4))
-        sim_do_return(process, process->loan_count - 1);
-}
-
-static void op_send_kept_loan(struct sim_process *process)
-{
-    const struct shmq_queue_ref *target = random_target(process);
-    struct shmq_queue_ref ref;
-
-    if (!target || !process->loan_count)
-        return;
-    ref = *target;
-    sim_do_send(process, sim_random(process->loan_count), &ref);
-}
-
-static void op_loan(struct sim_process *process)
-{
-    if (process->loan_count < SIM_LOANS - 1)
-        sim_do_wait_for_loan(process, random_order(), sim_random(3));
-}
-
-static void op_return(struct sim_process *process)
-{
-    if (process->loan_count)
-        sim_do_return(process, sim_random(process->loan_count));
-}
-
-static void op_receive_inbox(struct sim_process *process)
-{
-    if (process->held_count < SIM_HELD && process->inbox_state == SIM_INBOX_OPEN)
-        sim_do_receive(process, &process->inbox);
-}
-
-static struct sim_opened *random_claimed(struct sim_process *process)
-{
-    struct sim_opened *opened = &process->named[sim_random(plan.names)];
-
-    return opened->open && opened->claim != SIM_UNCLAIMED ? opened : NULL;
-}
-
-static void op_receive_named(struct sim_process *process)
-{
-    struct sim_opened *opened = random_claimed(process);
-
-    if (opened && process->held_count < SIM_HELD && sim_do_receive(process, &opened->ref) == SHMQ_CLOSED)
-        opened->open = false;
-}
-
-static void op_wait(struct sim_process *process)
-{
-    struct sim_opened *opened = random_claimed(process);
-
-    if (opened && process->held_count < SIM_HELD)
-        sim_do_wait(process, &opened->ref, 1 + sim_random(2));
-}
-
-static void op_release(struct sim_process *process)
-{
-    if (process->held_count)
-        sim_do_release(process, sim_random(process->held_count));
-}
-
-static void op_edit(struct sim_process *process)
-{
-    if (process->held_count && can_loan(process))
-        sim_do_edit(process, sim_random(process->held_count));
-}
-
-static void op_forward(struct sim_process *process)
-{
-    const struct shmq_queue_ref *target = random_target(process);
-    struct shmq_queue_ref ref;
-
-    if (!target || !process->held_count)
-        return;
-    ref = *target;
-    sim_do_forward(process, sim_random(process->held_count), &ref);
-}
-
-static void op_open(struct sim_process *process)
-{
-    sim_do_open(process, sim_random(plan.names), 1 + sim_random(plan.deepest), sim_random(4) != 0);
-}
-
-static void op_claim(struct sim_process *process)
-{
-    uint32_t name = sim_random(plan.names);
-
-    if (sim_random(2))
-        sim_do_unclaim_outdated(process);
-    if (!process->named[name].open)
-        return;
-    if (process->named[name].claim == SIM_EXCLUSIVE)
-        sim_do_unclaim(process, name);
-    else if (process->named[name].claim == SIM_UNCLAIMED)
-        sim_do_claim(process, name, sim_random(3) != 0);
-}
-
-static void op_delete(struct sim_process *process)
-{
-    uint32_t name = sim_random(plan.names);
-
-    if (process->named[name].open && (name || !plan.keeps_alpha))
-        sim_do_delete(process, name);
-}
-
-static void op_shut(struct sim_process *process)
-{
-    uint32_t name = sim_random(plan.names);
-
-    if (process->named[name].open && (name || !plan.keeps_alpha))
-        sim_do_shut(process, name);
-}
-
-static void op_inbox(struct sim_process *process)
-{
-    if (process->inbox_state == SIM_NO_INBOX)
-        sim_do_open_inbox(process, 1 + sim_random(plan.deepest));
-    else if (process->inbox_state == SIM_INBOX_CLOSING || !sim_random(4))
-        sim_do_close_inbox(process);
-}
-
-static void op_recover(struct sim_process *process) { sim_totals.sweeps += sim_sweep(&process->actor); }
-
-static void op_tidy(struct sim_process *process)
-{
-    if (sim_random(2))
-        shmq_cache_flush(&process->actor);
-    else
-        shmq_buddy_merge(&process->actor);
-    sim_operation_end();
-}
-
-typedef void operation(struct sim_process *process);
-
-/* As often as it stands here. */
-static operation *const mixed[] = {
-    op_send, op_send, op_send, op_send, op_send_kept_loan, op_loan, op_return, op_receive_inbox, op_receive_inbox,
-    op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release, op_edit, op_forward,
-    op_forward, op_open, op_claim, op_claim, op_delete, op_shut, op_inbox, op_recover, op_recover, op_tidy, op_wait,
-};
-
-static operation *const traffic[] = {
-    op_send, op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_receive_named,
-        op_release,
-    op_release, op_release, op_forward, op_forward, op_receive_inbox, op_wait, op_claim, op_recover,
-};
-
-static operation *const naming[] = {
-    op_open, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_send, op_send, op_receive_named,
-        op_receive_named,
-    op_release, op_forward, op_shut, op_inbox, op_recover, op_wait,
-};
-
-static operation *const recovery[] = {
-    op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_forward, op_forward, op_release,
-        op_recover,
-    op_recover, op_recover, op_open, op_open, op_delete, op_delete, op_claim, op_claim, op_inbox, op_edit,
-};
-
-static operation *const blocks[] = {
-    op_loan, op_loan, op_loan, op_return, op_return, op_return, op_tidy, op_send, op_receive_inbox, op_release,
-        op_recover,
-};
-
-/* Few messages in few hands, from one dead holder to the next. */
-static operation *const handover[] = {
-    op_receive_named, op_receive_named, op_forward, op_forward, op_forward, op_recover, op_recover, op_send, op_release,
-};
-
-static operation *const ending[] = {
-    op_send, op_send, op_send, op_receive_named, op_receive_named, op_receive_named, op_release, op_release, op_release,
-        op_shut,
-    op_open, op_claim, op_recover, op_wait,
-};
-
-static const struct { operation *const *list; uint32_t count; } themes[THEMES] = {
-    { mixed, sizeof mixed / sizeof mixed[0] }, { traffic, sizeof traffic / sizeof traffic[0] },
-    { naming, sizeof naming / sizeof naming[0] }, { recovery, sizeof recovery / sizeof recovery[0] },
-    { blocks, sizeof blocks / sizeof blocks[0] }, { handover, sizeof handover / sizeof handover[0] },
-    { ending, sizeof ending / sizeof ending[0] },
-};
-
 /* ---- the life of a process ---- */
 
-static void pause_if_asked(enum phase until)
+static void pause_if_asked(enum sim_phase until)
 {
-    while (plan.barrier || plan.phase < until)
+    while (sim_plan.barrier || sim_plan.phase < until)
         sim_park();
 }
 
@@ -332,12 +97,12 @@ static void work(struct sim_process *process)
     uint32_t count = 20 + sim_random(100);
 
     for (uint32_t i = 0; i < count; i++) {
-        if (plan.operations_to_barrier && --plan.operations_to_barrier == 0)
-            plan.barrier = true;
-        pause_if_asked(WORKING);
-        if (!sim_random(plan.stall_interval))
+        if (sim_plan.operations_to_barrier && --sim_plan.operations_to_barrier == 0)
+            sim_plan.barrier = true;
+        pause_if_asked(SIM_WORKING);
+        if (!sim_random(sim_plan.stall_interval))
             plan_stall(process->fibre);
-        themes[plan.theme].list[sim_random(themes[plan.theme].count)](process);
+        sim_operate(process);
     }
 }
 
@@ -380,17 +145,17 @@ static void life(void *argument)
     sim_process_attach(process, sim_current());
     if (!process->attached)
         return;
-    process->actor.cache.limit = plan.cache_limit;
+    process->actor.cache.limit = sim_plan.cache_limit;
     for (uint32_t tier = 0; tier < sim_map.geometry.tiers; tier++)
         process->actor.word_hint[tier] = sim_random(sim_map.geometry.word_count[tier]);
-    sim_do_open_inbox(process, 1 + sim_random(plan.deepest));
-    if (sim_do_open(process, 0, 1 + sim_random(plan.deepest), true) == SHMQ_OK)
+    sim_do_open_inbox(process, 1 + sim_random(sim_plan.deepest));
+    if (sim_do_open(process, 0, 1 + sim_random(sim_plan.deepest), true) == SHMQ_OK)
         sim_do_claim(process, 0, true);
     work(process);
     if (sim_random(4)) { /* some go before the end */
-        pause_if_asked(DRAINING);
+        pause_if_asked(SIM_DRAINING);
         drain(process);
-        pause_if_asked(LEAVING);
+        pause_if_asked(SIM_LEAVING);
     }
     go(process);
 }
@@ -399,11 +164,11 @@ static void give_birth(void)
 {
     int fibre;
 
-    if (!plan.births_left)
+    if (!sim_plan.births_left)
         return;
-    plan.births_left--;
-    fibre = sim_spawn(life, &sim_processes[SIM_FIBRES - plan.births_left - 1]);
-    SIM_CHECK(fibre == (int)(SIM_FIBRES - plan.births_left - 1), "fibres are numbered in order of birth");
+    sim_plan.births_left--;
+    fibre = sim_spawn(life, &sim_processes[SIM_FIBRES - sim_plan.births_left - 1]);
+    SIM_CHECK(fibre == (int)(SIM_FIBRES - sim_plan.births_left - 1), "fibres are numbered in order of birth");
     doom(fibre);
 }
 
@@ -411,7 +176,7 @@ static void on_death(int fibre)
 {
     sim_totals.crashes++;
     sim_process_died(fibre);
-    if (plan.phase == WORKING && sim_random(8))
+    if (sim_plan.phase == SIM_WORKING && sim_random(8))
         give_birth();
 }
 
@@ -428,16 +193,16 @@ static void run(const struct sim_weather *weather)
     for (;;) {
         sim_schedule(weather, on_death);
         audit();
-        if (!plan.barrier)
+        if (!sim_plan.barrier)
             return;
-        plan.barrier = false;
+        sim_plan.barrier = false;
         sim_unpark();
     }
 }
 
-static void enter_phase(enum phase phase, const struct sim_weather *weather)
+static void enter_phase(enum sim_phase phase, const struct sim_weather *weather)
 {
-    plan.phase = phase;
+    sim_plan.phase = phase;
     sim_unpark();
     run(weather);
 }
@@ -460,32 +225,32 @@ void sim_random_schedule(uint64_t seed)
 
     snprintf(sim_context, sizeof sim_context, "sim_random %llu 1", (unsigned long long)seed);
     sim_reset(seed);
-    memset(&plan, 0, sizeof plan);
+    memset(&sim_plan, 0, sizeof sim_plan);
     memset(sim_processes, 0, sizeof sim_processes);
-    plan.theme = (enum theme)sim_random(THEMES);
+    sim_plan.theme = (enum sim_theme)sim_random(SIM_THEMES);
     make_world();
     sim_ledger_reset();
     sim_processes_reset();
     weather = make_weather();
-    plan.names = plan.theme == MIXED ? SIM_NAMES : 1 + sim_random(2);
-    plan.deepest = plan.theme == MIXED ? 6 : 1 + sim_random(4);
-    plan.births_left = SIM_FIBRES;
-    plan.crash_chance = plan.theme == HANDOVER ? 5 : sim_random(6);
-    plan.crash_window = 50u << sim_random(7);
-    plan.stall_interval = 4u << sim_random(5);
-    plan.cache_limit = pick(cache_limits, 5);
-    plan.keeps_alpha = plan.theme != ENDING && sim_random(4) < (plan.theme == RECOVERY ? 2u : 3u);
-    plan.operations_to_barrier = sim_random(2) ? 1 + sim_random(400) : 0;
+    sim_plan.names = sim_plan.theme == SIM_MIXED ? SIM_NAMES : 1 + sim_random(2);
+    sim_plan.deepest = sim_plan.theme == SIM_MIXED ? 6 : 1 + sim_random(4);
+    sim_plan.births_left = SIM_FIBRES;
+    sim_plan.crash_chance = sim_plan.theme == SIM_HANDOVER ? 5 : sim_random(6);
+    sim_plan.crash_window = 50u << sim_random(7);
+    sim_plan.stall_interval = 4u << sim_random(5);
+    sim_plan.cache_limit = pick(cache_limits, 5);
+    sim_plan.keeps_alpha = sim_plan.theme != SIM_ENDING && sim_random(4) < (sim_plan.theme == SIM_RECOVERY ? 2u : 3u);
+    sim_plan.operations_to_barrier = sim_random(2) ? 1 + sim_random(400) : 0;
     make_scarce();
     first = 3 + sim_random(5);
     while (first--)
         give_birth();
     run(&weather);
-    enter_phase(DRAINING, &weather);
+    enter_phase(SIM_DRAINING, &weather);
     for (uint32_t name = 0; name < SIM_NAMES; name++)
         sim_drain_named(name);
     sim_ledger_settle();
-    enter_phase(LEAVING, &weather);
+    enter_phase(SIM_LEAVING, &weather);
     sim_wind_up();
     sim_totals.schedules++;
 }
