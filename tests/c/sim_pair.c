@@ -5,6 +5,7 @@
 #include "sim_windup.h"
 
 #define THIRD 2     /* a process that died before the run and waits to be recovered */
+#define FOURTH 3    /* one that died and was recovered */
 
 enum { ALPHA, BETA, GAMMA };
 
@@ -42,6 +43,14 @@ static void forward_inbox(struct sim_process *self)
 
 static void forward_beta(struct sim_process *self) { sim_do_forward(self, 0, &self->named[BETA].ref); }
 static void forward_alpha(struct sim_process *self) { sim_do_forward(self, 0, &self->named[ALPHA].ref); }
+static void receive_and_forward(struct sim_process *self)
+{
+    struct shmq_queue_ref ref = peer_of(self)->inbox;
+
+    if (sim_do_receive(self, &self->named[ALPHA].ref) == SHMQ_OK && ref.queue)
+        sim_do_forward(self, self->held_count - 1, &ref);
+}
+
 static void recover(struct sim_process *self) { sim_sweep(&self->actor); }
 static void open_gamma(struct sim_process *self) { sim_do_open(self, GAMMA, 1, true); }
 static void delete_alpha(struct sim_process *self) { sim_do_delete(self, ALPHA); }
@@ -116,6 +125,7 @@ static const struct {
     { "forward to inbox", forward_inbox, MESSAGES },
     { "forward to beta", forward_beta, MESSAGES },
     { "forward to alpha", forward_alpha, MESSAGES },
+    { "receive and forward", receive_and_forward, MESSAGES },
     { "recover", recover, MESSAGES },
     { "open gamma", open_gamma, MESSAGES },
     { "delete alpha", delete_alpha, MESSAGES },
@@ -156,18 +166,21 @@ static void act_as(int fibre, void (*act)(struct sim_process *self))
     act(&sim_processes[fibre]);
 }
 
-/* Everybody holds a message of alpha and has one in the inbox; one more is in alpha, so that it is full with the next.
- * The third process is dead. */
+/* Everybody holds a message of alpha and has one in the inbox; one more is in alpha, so that it is full with the next,
+ * and one is requeued there. The third process is dead. */
 static void set_messages(void)
 {
-    for (int fibre = 0; fibre <= THIRD; fibre++) {
+    for (int fibre = 0; fibre <= FOURTH; fibre++) {
         sim_play(fibre);
         know_queues(&sim_processes[fibre], 2);
     }
-    for (int fibre = 0; fibre <= THIRD; fibre++) {
+    for (int fibre = 0; fibre <= FOURTH; fibre++) {
         act_as(0, send_alpha);
         act_as(fibre, receive_alpha);
     }
+    sim_impersonate(SIM_ROOT);
+    sim_process_died(FOURTH);
+    sim_recover_all();
     act_as(0, send_alpha);
     act_as(0, send_inbox);
     act_as(1, send_inbox);
@@ -189,11 +202,11 @@ static void set_blocks(void)
 
 static void set_up(enum kind kind)
 {
-    static const struct sim_shape shapes[] = { { 14, 4, 3, 0, 0, 0 }, { 64, 4, 1, 0, 0, 0 } };
+    static const struct sim_shape shapes[] = { { 14, 5, 3, 0, 0, 0 }, { 64, 4, 1, 0, 0, 0 } };
 
     sim_reset(1);
     sim_min_capacity_shift = 1;
-    for (int fibre = 0; fibre <= THIRD; fibre++)
+    for (int fibre = 0; fibre <= FOURTH; fibre++)
         memset(&sim_processes[fibre], 0, sizeof sim_processes[fibre]);
     sim_world_make(&shapes[kind]);
     sim_ledger_reset();
@@ -226,8 +239,11 @@ static void run_on(int fibre, uint64_t accesses)
             sim_time_out(fibre);
             state = sim_run(fibre, SIM_FOREVER);
         }
-    if (state == SIM_CRASHED)
-        sim_process_died(fibre);
+    if (state != SIM_CRASHED)
+        return;
+    sim_process_died(fibre);
+    if (current_run->recovered_at_once)
+        sim_recover_all();
 }
 
 struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
@@ -236,10 +252,10 @@ struct sim_pair_result sim_pair_run(const struct sim_pair_run *run)
     struct sim_pair_result result;
 
     snprintf(sim_context, sizeof sim_context,
-        "%s (0) with %s (1): first %d for %llu, other for %llu, victim %d after %llu",
+        "%s (0) with %s (1): first %d for %llu, other for %llu, victim %d after %llu%s",
         operations[run->operation[0]].name, operations[run->operation[1]].name, first,
-        (unsigned long long)run->before_switch,
-        (unsigned long long)run->before_return, run->victim, (unsigned long long)run->dies_after);
+        (unsigned long long)run->before_switch, (unsigned long long)run->before_return, run->victim,
+        (unsigned long long)run->dies_after, run->recovered_at_once ? ", recovered at once" : "");
     set_up(operations[run->operation[0]].kind);
     current_run = run;
     for (int fibre = 0; fibre < 2; fibre++)
@@ -284,12 +300,17 @@ static bool all_switches(struct sim_pair_run *run, uint64_t *runs)
 
 uint64_t sim_pair_exhaust(uint32_t a, uint32_t b)
 {
-    struct sim_pair_run run = { { a, b }, 0, 0, 0, SIM_NOBODY, 0 };
+    struct sim_pair_run run = { { a, b }, 0, 0, 0, SIM_NOBODY, 0, false };
     uint64_t runs = 0;
 
     all_switches(&run, &runs);
     for (run.victim = 0; run.victim < 2; run.victim++)
         for (run.dies_after = 1; all_switches(&run, &runs); run.dies_after++)
             continue;
+    run.recovered_at_once = true;
+    if (operations[a].act == receive_and_forward || operations[b].act == receive_and_forward)
+        for (run.victim = 0; run.victim < 2; run.victim++)
+            for (run.dies_after = 1; all_switches(&run, &runs); run.dies_after++)
+                continue;
     return runs;
 }

@@ -6,13 +6,14 @@
 #include "sim.h"
 
 /* A run: first makes `before_switch` accesses, the other `before_return`, then each goes on to its end. The victim dies
- * after so many writes. */
+ * after so many writes; a third process recovers it at once, or only when both have come to their end. */
 struct sim_pair_run {
     uint32_t operation[2];
     int first;
     uint64_t before_switch, before_return;
     int victim;             /* 0, 1, or SIM_NOBODY */
     uint64_t dies_after;
+    bool recovered_at_once;
 };
 
 /* How far it got. */

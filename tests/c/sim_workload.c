@@ -26,7 +26,18 @@ static const struct { enum shmq_step stall, crash; } narrow_windows[] = {
     { SHMQ_RQ1_EPOCH, SHMQ_RQ2 }, { SHMQ_CLAIM, SHMQ_UNCLAIM }, { SHMQ_A2, SHMQ_A3 },
 };
 
-static enum shmq_step rare_step(void) { return rare_steps[sim_random(sizeof rare_steps / sizeof rare_steps[0])]; }
+/* Where messages change hands between the dying. */
+static const enum shmq_step handover_steps[] = {
+    SHMQ_S_FROM, SHMQ_S_EPOCH, SHMQ_S_EPOCH, SHMQ_S1, SHMQ_S2, SHMQ_RQ1, SHMQ_RQ1_EPOCH, SHMQ_C3_BACK, SHMQ_C3_REQUEUE,
+    SHMQ_C3_RECHECK, SHMQ_C4_RQ, SHMQ_C5,
+};
+
+static enum shmq_step rare_step(void)
+{
+    if (sim_plan.theme == SIM_HANDOVER)
+        return handover_steps[sim_random(sizeof handover_steps / sizeof handover_steps[0])];
+    return rare_steps[sim_random(sizeof rare_steps / sizeof rare_steps[0])];
+}
 
 static uint32_t pick(const uint32_t *choices, uint32_t count) { return choices[sim_random(count)]; }
 
