@@ -82,7 +82,7 @@ def idle_shares() -> list[float]:
 
 
 def import_milliseconds(runs: int = 20) -> list[float]:
-    """How much longer an interpreter that imports shmq lives than a bare one, by turns; compiled before, as installed."""
+    """How much longer an interpreter that imports shmq lives than a bare one, by turns; compiled as when installed."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
 

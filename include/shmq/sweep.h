@@ -32,6 +32,15 @@ static inline int shmq_sweep_slot(const struct shmq_map *map, const struct shmq_
     return closed;
 }
 
+/* Is anybody but `self` attached, or was? Who is alone need not ask the kernel. */
+static inline bool shmq_sweep_needed(const struct shmq_map *map, uint32_t self)
+{
+    for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++)
+        if (slot != self && !shmq_process_is_free(map, slot))
+            return true;
+    return false;
+}
+
 /* Look at all slots but `self`, whose byte this process holds through another description. Goes through a description
  * of its own, so two sweeps exclude each other, from one process too. Returns how many it closed, or -errno.
  * Lock-free: a slot that another is recovering is left to it. */
@@ -40,6 +49,8 @@ static inline int shmq_sweep(const struct shmq_map *map, const struct shmq_files
     struct shmq_lock_probe probe;
     int fd, result = 0, closed = 0;
 
+    if (!shmq_sweep_needed(map, self))
+        return 0;
     shmq_lock_guard_enter();
     fd = shmq_files_open_lock(files);
     if (fd >= 0)
