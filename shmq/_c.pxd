@@ -13,7 +13,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
     int SHMQ_PROCESS_LIVE, SHMQ_QUEUE_OPEN, SHMQ_QUEUE_SHUT
     uint32_t SHMQ_NO_OWNER
-    uint64_t SHMQ_LENGTH_ENVELOPE, SHMQ_SPIN_MAX_NS, SHMQ_SLICE_NS
+    uint64_t SHMQ_POSITION_UNKNOWN, SHMQ_LENGTH_ENVELOPE, SHMQ_SPIN_MAX_NS, SHMQ_SLICE_NS
 
     struct shmq_geometry:
         uint32_t granule_shift, granules, tiers, max_order, max_processes, max_queues, queues, max_topics

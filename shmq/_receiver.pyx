@@ -9,7 +9,7 @@ from libc.stdint cimport uint64_t
 
 from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
-    SHMQ_EMPTY, SHMQ_OK,
+    SHMQ_EMPTY, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
     shmq_process_info_load, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
 )
@@ -265,10 +265,13 @@ cdef class Message:
 
     @property
     def seq(self):
-        """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps."""
+        """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps.
+
+        None for a redelivered message whose first receiver died before it had noted the place.
+        """
         if not (self.held and self.region.is_open):
             self.refuse()
-        return self.message.position
+        return self.message.position if self.message.position != SHMQ_POSITION_UNKNOWN else None
 
     @property
     def sender(self):
@@ -326,4 +329,4 @@ cdef class Message:
         if not self.held or not self.region.is_open:
             return "<shmq.Message released>"
         return (f"<shmq.Message {shmq_length_bytes(self.message.length)} bytes at offset {self.offset}, "
-                f"label {self.message.label}, seq {self.message.position}>")
+                f"label {self.message.label}, seq {self.seq}>")

@@ -24,6 +24,8 @@ struct shmq_parcel {
     uint32_t label;
 };
 
+#define SHMQ_POSITION_UNKNOWN UINT64_MAX
+
 struct shmq_message {
     struct shmq_hold hold;
     uint32_t qid;           /* the queue that it was received from … */
@@ -31,7 +33,7 @@ struct shmq_message {
     uint64_t length;
     uint32_t label;
     uint32_t deliveries;    /* how often it was handed out before: 0 unless a receiver died holding it */
-    uint64_t position;      /* in the queue, since its base */
+    uint64_t position;      /* in the queue, since its base; SHMQ_POSITION_UNKNOWN of some redelivered ones */
     uint32_t sender_slot;   /* SHMQ_NO_OWNER where unknown */
     uint32_t sender_epoch;
     bool redelivered;
@@ -263,7 +265,9 @@ static inline int shmq_requeued_claim(struct shmq_actor *actor, const struct shm
         return SHMQ_EMPTY;
     }
     position = shmq_load_acquire(&block->m[SHMQ_M_POSITION], SHMQ_READ);
-    message->position = shmq_hint_position(position);
+    message->position = SHMQ_POSITION_UNKNOWN;
+    if (shmq_tag(position) == (shmq_block_gen(word) & 0xffff)) /* else its receiver died before R2_SEQ */
+        message->position = shmq_hint_position(position);
     message->redelivered = true;
     message->deliveries++;
     shmq_store_release(&block->label, (uint64_t)message->deliveries << 32 | message->label, SHMQ_R_COUNT);
