@@ -53,8 +53,11 @@ cdef object root(Lease lease):
     return array
 
 
-cdef void freeze(object array) noexcept:
-    cnp.PyArray_CLEARFLAGS(<cnp.ndarray> array, cnp.NPY_ARRAY_WRITEABLE)
+cdef void freeze(object array, bint frozen) noexcept:
+    if frozen:
+        cnp.PyArray_CLEARFLAGS(<cnp.ndarray> array, cnp.NPY_ARRAY_WRITEABLE)
+    else:
+        cnp.PyArray_ENABLEFLAGS(<cnp.ndarray> array, cnp.NPY_ARRAY_WRITEABLE)
 
 
 cdef array_api api

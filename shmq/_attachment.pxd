@@ -9,7 +9,7 @@ from shmq._files cimport shmq_attached, shmq_error, shmq_region_options
 cdef struct array_api:
     object (*over)(Lease lease, object base)    # a new array over the lease, kept alive by `base`
     object (*root)(Lease lease)                 # a new array of no use but as a base; its own is the lease
-    void (*freeze)(object array) noexcept       # it is read-only from then on
+    void (*freeze)(object array, bint frozen) noexcept
 
 
 cdef class Attachment:
@@ -43,6 +43,8 @@ cdef class Lease:
     cdef PyObject *next
     cdef bint owns                  # the block goes back when the last view dies
     cdef bint has_handle            # a message or loan refers to it, besides views
+    cdef PyObject *root             # the loan's hidden array and the one it hands out, while it lives
+    cdef PyObject *handed_out
     cdef bint writable
     cdef unsigned char *data
     cdef Py_ssize_t nbytes
@@ -60,5 +62,5 @@ cdef class Lease:
 cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable)
 cdef object array_over(Lease lease, object base)
 cdef object array_root(Lease lease)
-cdef void array_freeze(object array) noexcept
+cdef void array_freeze(object array, bint frozen) noexcept
 cdef void set_array_api(array_api api) noexcept

@@ -50,8 +50,9 @@ cdef object array_root(Lease lease):
     return arrays.root(lease)
 
 
-cdef void array_freeze(object array) noexcept:
-    arrays.freeze(array)
+cdef void array_freeze(object array, bint frozen) noexcept:
+    """Make an array read-only, or writable again."""
+    arrays.freeze(array, frozen)
 
 
 cdef class Attachment:
@@ -224,7 +225,7 @@ cdef class Lease:
 
     cdef int fill(self, Py_buffer *buffer, int flags) except -1:
         if flags & PyBUF_WRITABLE and not self.writable:
-            raise BufferError("a received message is read-only: take .copy(), or .edit() to write in place")
+            raise BufferError("a received message is read-only: take .copy() to write")
         if not self.format[0]:
             raise BufferError("this element type has no buffer format: use .array")
         buffer.buf = self.data
@@ -247,8 +248,12 @@ cdef class Lease:
         self.fill(buffer, flags)
 
     cdef bint is_pinned(self) noexcept:
-        """Does a view live, other than the handle itself?"""
-        return self.owns and Py_REFCNT(<PyObject *> self) > self.has_handle
+        """Does a view live, other than the handle itself and the arrays that only it holds?"""
+        if not self.owns:
+            return False
+        if self.root and Py_REFCNT(self.root) == 2 and Py_REFCNT(self.handed_out) == 1:
+            return Py_REFCNT(<PyObject *> self) > self.has_handle + 1
+        return Py_REFCNT(<PyObject *> self) > self.has_handle
 
     def __dealloc__(self):
         if self.region is None:

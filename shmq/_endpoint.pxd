@@ -21,14 +21,13 @@ cdef class Endpoint:
 
 cdef double check_timeout(object timeout) except -1
 cdef uint64_t deadline_of(object timeout) except? 0
-cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1
+cdef Py_ssize_t refuse_index(Py_ssize_t at, Py_ssize_t nbytes) except -1
 
 
-cdef inline Py_ssize_t index_in(object index, Py_ssize_t nbytes) except -1:
-    """A byte's place from an index as Python counts."""
-    cdef Py_ssize_t at = index
+cdef inline Py_ssize_t place_in(Py_ssize_t at, Py_ssize_t nbytes) except -1:
+    """A byte's place from an index as Python counts. Runs no Python code."""
     if at < 0:
         at += nbytes
     if at < 0 or at >= nbytes:
-        return refuse_index(index, nbytes)
+        return refuse_index(at, nbytes)
     return at

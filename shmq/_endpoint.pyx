@@ -4,7 +4,7 @@
 from libc.stdint cimport uint64_t
 
 from shmq._attachment cimport Attachment
-from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count
+from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain
 
@@ -30,8 +30,8 @@ cdef uint64_t deadline_of(object timeout) except? 0:
     return NEVER if seconds > 1e9 else shmq_os_now() + <uint64_t> (seconds * 1e9)
 
 
-cdef Py_ssize_t refuse_index(object index, Py_ssize_t nbytes) except -1:
-    raise IndexError(f"index {index} is out of range for a payload of {nbytes} bytes")
+cdef Py_ssize_t refuse_index(Py_ssize_t at, Py_ssize_t nbytes) except -1:
+    raise IndexError(f"index {at} is out of range for a payload of {nbytes} bytes")
 
 
 cdef class Endpoint:
@@ -116,6 +116,14 @@ cdef class Endpoint:
     def closed(self):
         """Whether the handle, or its region, has been closed."""
         return not self.is_open or not self.region.is_open
+
+    @property
+    def _has_receiver(self):
+        """Whether somebody receives from the queue, as far as it can be told."""
+        cdef shmq_queue_info info
+        if not shmq_queue_describe(self.region.map, self.ref.qid, &info):
+            return False
+        return bool(info.shared or info.claim)
 
     def __repr__(self):
         return f"<shmq.{type(self).__name__} of {self.queue!r}{' closed' if self.closed else ''}>"

@@ -13,7 +13,7 @@ from shmq._c cimport (
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
     shmq_process_info_load, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
 )
-from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, index_in
+from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 
 from shmq import errors
@@ -159,7 +159,8 @@ cdef class Message:
     cdef int refuse(self) except -1:
         """Somebody uses the handle after it, or its region, was closed."""
         if not self.held:
-            raise ValueError("the message has been released: take what you need before, or keep a view")
+            raise ValueError(f"the message (label {self.message.label}) has been released: take what you need before, "
+                             "or keep a view")
         return self.region.check()
 
     cdef Lease view(self):
@@ -241,16 +242,20 @@ cdef class Message:
         return self.__bytes__()
 
     def __getitem__(self, index):
+        cdef Py_ssize_t at, start, stop, step, nbytes
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))  # may run Python code: look again after it
+            if step != 1:
+                return self.__bytes__()[index]
+            if not (self.held and self.region.is_open):
+                self.refuse()
+            return PyBytes_FromStringAndSize(
+                <char *> shmq_payload(self.region.map, self.message.hold.block) + start, max(stop - start, 0))
+        at = index  # may run Python code
         if not (self.held and self.region.is_open):
             self.refuse()
-        cdef Py_ssize_t nbytes = shmq_length_bytes(self.message.length), start, stop, step
-        cdef unsigned char *data = shmq_payload(self.region.map, self.message.hold.block)
-        if not isinstance(index, slice):
-            return data[index_in(index, nbytes)]
-        start, stop, step = index.indices(nbytes)
-        if step == 1:
-            return PyBytes_FromStringAndSize(<char *> data + start, max(stop - start, 0))
-        return bytes(self)[index]
+        nbytes = shmq_length_bytes(self.message.length)
+        return shmq_payload(self.region.map, self.message.hold.block)[place_in(at, nbytes)]
 
     def copy(self):
         """The payload as a writable numpy array of its own, outside shared memory."""

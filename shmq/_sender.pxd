@@ -31,5 +31,8 @@ cdef class Loan:
     cdef int refuse(self) except -1
     cdef Lease view(self)
     cdef int check_views(self) except -1
-    cdef int sent(self) except -1
+    cdef int put(self, object index, object value) except -1
+    cdef void freeze(self, bint frozen) noexcept
+    cdef void sent(self) noexcept
+    cdef void drop_views(self) noexcept
     cdef void give_back(self) noexcept

@@ -18,7 +18,7 @@ from shmq._c cimport (
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
     shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
-from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, index_in
+from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain, type_of_payload, type_of_request
 
@@ -42,6 +42,13 @@ cdef uint32_t label_of(object label) except? 0xFFFFFFFF:
     number = PyNumber_Index(label)
     if not 0 <= number <= 0xFFFFFFFF:
         raise ValueError(f"label is {number}: give a whole number from 0 to 2**32 - 1")
+    return number
+
+
+cdef int byte_of(object value) except -1:
+    cdef object number = PyNumber_Index(value)
+    if not 0 <= number <= 255:
+        raise ValueError(f"byte is {number}: give a whole number from 0 to 255")
     return number
 
 
@@ -154,7 +161,8 @@ cdef class Sender(Endpoint):
             what: Bytes of payload; with `dtype`, the extents of an array (a number or a tuple, at most 6).
             dtype: Element type of fixed width, anything that numpy.dtype takes.
             label: A number from 0 to 2**32 - 1 that travels with the message.
-            timeout: Seconds to wait for a block; None waits while others hold blocks, 0 not at all.
+            timeout: Seconds to wait for a block; None waits while others hold blocks, 0 not at all. There is no
+                waiting for blocks that are all in this process's own hands, or only cached by idle others.
 
         Returns:
             A Loan; its content is undefined.
@@ -167,7 +175,7 @@ cdef class Sender(Endpoint):
         cdef shmq_array_type kind
         cdef uint64_t length
         if timeout is not None:
-            check_timeout(timeout)
+            timeout = check_timeout(timeout)
         if dtype is None:
             length = size_of(what, self.region)
         else:
@@ -192,6 +200,7 @@ cdef class Sender(Endpoint):
             self.refuse()
         if loan.lease is not None:
             loan.check_views()
+            loan.freeze(True)  # before the wait: nobody may take a writable view meanwhile
         loan.held = False  # no other thread can send it while this one waits
         try:
             self.post(&loan.hold, loan.length, loan.number, timeout)
@@ -199,6 +208,7 @@ cdef class Sender(Endpoint):
             loan.held = True
             if loan.lease is not None:
                 loan.lease.hold = loan.hold
+                loan.freeze(False)
             raise
         loan.sent()
         return True
@@ -209,7 +219,8 @@ cdef class Sender(Endpoint):
         Args:
             data: bytes, or anything with the buffer protocol; arrays arrive with their shape and type.
             label: A number from 0 to 2**32 - 1 that travels with the message.
-            timeout: Seconds to wait for a block and for space; None waits for ever, 0 not at all.
+            timeout: Seconds to wait for a block and for space; None waits for ever, 0 not at all. There is no
+                waiting for blocks that are all in this process's own hands, or only cached by idle others.
 
         Returns:
             True; False where the queue's policy dropped it.
@@ -218,11 +229,12 @@ cdef class Sender(Endpoint):
             Full: No space in time.
             OutOfBlocks: No block in time.
             ShutDown: The queue was shut down.
-            ValueError: Larger than any block.
+            QueueClosedError: The queue was deleted.
+            ValueError: Larger than any block, or an argument out of range.
         """
         cdef uint32_t number = label_of(label)
         if timeout is not None:
-            check_timeout(timeout)
+            timeout = check_timeout(timeout)  # a plain float: no arithmetic of the caller's from here on
         if PyBytes_CheckExact(data):
             return self.send_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), number, timeout)
         return self.send_buffer(data, number, timeout)
@@ -297,6 +309,9 @@ cdef class Loan:
     `array` and `memoryview` write straight into shared memory. As a context manager it is sent on leaving, and
     discarded where an exception leaves. A dropped loan is discarded. `len`, indexing and slices speak bytes.
 
+    Views of the loan are counted, and those of its array, too; what is taken *from the ndarray* by other means (a
+    memoryview or tensor of it) cannot be seen: take `memoryview` from the loan itself, drop such views before sending.
+
     Thread-safety: one thread at a time; two threads cannot both send it.
     """
 
@@ -306,7 +321,7 @@ cdef class Loan:
     cdef int refuse(self) except -1:
         """Somebody uses the handle after it, or its region, was closed."""
         if not self.held:
-            raise ValueError("the loan has been sent or discarded: take another one")
+            raise ValueError(f"the loan (label {self.number}) has been sent or discarded: take another one")
         return self.region.check()
 
     cdef Lease view(self):
@@ -330,26 +345,31 @@ cdef class Loan:
                 "the loan is still yours")
         return 0
 
-    cdef int sent(self) except -1:
-        """The block is the receiver's: whoever kept the array may not write to it any more."""
+    cdef void freeze(self, bint frozen) noexcept:
+        """Let nobody write through the arrays any more, nor make them writable again; or undo that."""
+        self.lease.writable = not frozen
+        if self.root is not None:
+            array_freeze(self.handed_out, frozen)
+            array_freeze(self.root, frozen)
+
+    cdef void sent(self) noexcept:
+        """The block is the receiver's."""
         self.held = False
-        if self.handed_out is not None and Py_REFCNT(<PyObject *> self.handed_out) > 1:
-            array_freeze(self.handed_out)
-            array_freeze(self.root)  # or whoever holds the other could make it writable again
         if self.lease is not None:
-            self.lease.owns = self.lease.writable = False
-            self.lease = None
-            self.handed_out = None
-            self.root = None
-        return 0
+            self.lease.owns = False
+            self.drop_views()
+
+    cdef void drop_views(self) noexcept:
+        self.lease.has_handle = False
+        self.lease.root = self.lease.handed_out = NULL
+        self.lease = None
+        self.handed_out = None
+        self.root = None
 
     cdef void give_back(self) noexcept:
         self.held = False
         if self.lease is not None:  # the block goes back when the last view dies
-            self.lease.has_handle = False
-            self.lease = None
-            self.handed_out = None
-            self.root = None
+            self.drop_views()
         elif self.region.place.attached:
             shmq_release(self.region.actor, &self.hold)
 
@@ -365,13 +385,14 @@ cdef class Loan:
         Raises:
             Full: No space in time; the loan is still yours.
             ShutDown: The queue was shut down; the loan is still yours.
+            QueueClosedError: The queue was deleted; the loan is still yours.
             BufferError: Other writable views of it live; the loan is still yours.
             ValueError: It was sent or discarded before.
         """
         if not (self.held and self.region.is_open):
             self.refuse()
         if timeout is not None:
-            check_timeout(timeout)
+            timeout = check_timeout(timeout)
         return self.sender.send_loan(self, timeout)
 
     def send_nowait(self):
@@ -411,6 +432,7 @@ cdef class Loan:
         if self.root is None:
             self.root = array_root(lease)
             self.handed_out = array_over(lease, self.root)
+            lease.root, lease.handed_out = <PyObject *> self.root, <PyObject *> self.handed_out
         return self.handed_out
 
     @property
@@ -430,32 +452,48 @@ cdef class Loan:
         return shmq_length_bytes(self.length)
 
     def __getitem__(self, index):
+        cdef Py_ssize_t at, start, stop, step
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))  # may run Python code: look again after it
+            if not (self.held and self.region.is_open):
+                self.refuse()
+            if step != 1:
+                return bytes([self[at] for at in range(start, stop, step)])
+            return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.hold.block) + start,
+                                             max(stop - start, 0))
+        at = index  # may run Python code
         if not (self.held and self.region.is_open):
             self.refuse()
-        cdef Py_ssize_t nbytes = shmq_length_bytes(self.length)
-        cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
-        if isinstance(index, slice):
-            return PyBytes_FromStringAndSize(<char *> data, nbytes)[index]
-        return data[index_in(index, nbytes)]
+        return shmq_payload(self.region.map, self.hold.block)[place_in(at, shmq_length_bytes(self.length))]
 
     def __setitem__(self, index, value):
+        cdef Py_ssize_t at
+        cdef int byte
+        if isinstance(index, slice):
+            self.put(index, value)
+            return
+        at = index  # this and the next may run Python code: look after them
+        byte = byte_of(value)
         if not (self.held and self.region.is_open):
             self.refuse()
-        cdef Py_ssize_t nbytes = shmq_length_bytes(self.length), start, stop, step
-        cdef unsigned char *data = shmq_payload(self.region.map, self.hold.block)
+        shmq_payload(self.region.map, self.hold.block)[place_in(at, shmq_length_bytes(self.length))] = byte
+
+    cdef int put(self, object index, object value) except -1:
+        """Copy bytes into a slice of the payload."""
+        cdef Py_ssize_t start, stop, step
         cdef Py_buffer source
-        if not isinstance(index, slice):
-            data[index_in(index, nbytes)] = value
-            return
-        start, stop, step = index.indices(nbytes)
+        start, stop, step = index.indices(len(self))
         PyObject_GetBuffer(value, &source, PyBUF_C_CONTIGUOUS)
         try:
+            if not (self.held and self.region.is_open):
+                self.refuse()
             if step != 1 or source.len != max(stop - start, 0):
                 raise ValueError(f"cannot put {source.len} bytes into a slice of {len(range(start, stop, step))}: "
                                  "give as many as it has, in steps of 1")
-            memcpy(data + start, source.buf, source.len)
+            memcpy(shmq_payload(self.region.map, self.hold.block) + start, source.buf, source.len)
         finally:
             PyBuffer_Release(&source)
+        return 0
 
     @property
     def label(self):

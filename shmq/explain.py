@@ -152,8 +152,7 @@ def queue_error(result: int, end: Any, waited: bool) -> None:
 
 def no_receiver(end: Any) -> str:
     """Whether a full queue has anyone to empty it."""
-    info = end.region.stats()["queues"].get(end.queue)
-    return "" if info is None or info["shared"] or info["claimed"] else ", and no receiver is attached"
+    return "" if end._has_receiver else ", and no receiver is attached"
 
 
 def queue_in_use(queue: str, holder: str) -> Exception:
