@@ -108,7 +108,7 @@ RUN_AND_SHOW := 'out=$$({} 2>&1) || { echo "$$out"; echo "{} failed"; exit 255; 
 sim: $(addprefix build/c/,$(SIM_PROGRAMS))
 	@{ for program in $(filter-out %/sim_random,$^); do echo $$program; done; \
 	   for part in $$(seq 0 $$(($(JOBS) - 1))); do \
-	       echo build/c/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$(($(SCHEDULES) / $(JOBS))); \
+	       echo build/c/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$((($(SCHEDULES) + $(JOBS) - 1) / $(JOBS))); \
 	   done; } | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
 sanitize: $(addprefix build/sanitized/,$(TESTS))

@@ -2,11 +2,14 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._attachment cimport Attachment
+from shmq._c cimport shmq_census
 from shmq._endpoint cimport Endpoint
 
 
 cdef class Region(Attachment):
     cdef str holder_name(self, uint64_t claim)
     cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1
-    cdef list count_processes(self)
+    cdef object look(self, bint processes)
+    cdef list count_processes(self, const shmq_census *census)
+    cdef dict count_all(self, const shmq_census *census)
     cdef list list_queues(self)

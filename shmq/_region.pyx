@@ -115,7 +115,17 @@ cdef void note_region(void *context, const shmq_region_info *info) noexcept with
 
 
 def list_regions(dir=None):
-    """The regions of this user, or of directory `dir`, as RegionInfo; what nobody is left of is swept away first."""
+    """The regions of this user; what nobody is left of is swept away first.
+
+    Args:
+        dir: Directory of regions to look at instead of $SHMQ_DIR or the user's own.
+
+    Returns:
+        A list of RegionInfo, by name; what lies there and is no sound region is left out.
+
+    Raises:
+        RegionSecurityError: The directory was not made by this user.
+    """
     cdef shmq_error error
     cdef bytes directory = options.directory(dir)
     found = []
@@ -127,6 +137,10 @@ def list_regions(dir=None):
 
 def unlink(str name not None, missing_ok=False, *, dir=None):
     """Remove the name of a region; who is attached goes on undisturbed, and the memory goes with the last of them.
+
+    Args:
+        missing_ok: Do not mind if there is none.
+        dir: Directory of regions to look in.
 
     Raises:
         RegionNotFoundError: There is none, unless `missing_ok`.
@@ -204,6 +218,11 @@ cdef class Region(Attachment):
 
         Returns:
             A Sender. Any number may send to one queue.
+
+        Raises:
+            RegistryFullError: The region has `max_queues` queues already.
+            RegionSpaceError: No shared memory is left for the queue's slots.
+            ValueError: A name or depth out of range.
         """
         cdef Sender sender = Sender.__new__(Sender)
         self.open_queue(sender, queue, options.queue_depth(depth if depth is not None else 1024))
@@ -226,6 +245,9 @@ cdef class Region(Attachment):
 
         Raises:
             QueueInUseError: Another receiver has claimed the queue, or it is shared and this one is not, or vice versa.
+            RegistryFullError: The region has `max_queues` queues already.
+            RegionSpaceError: No shared memory is left for the queue's slots.
+            ValueError: A name, depth or spin out of range.
         """
         cdef Receiver receiver = Receiver.__new__(Receiver)
         cdef uint64_t holder = 0
@@ -237,7 +259,8 @@ cdef class Region(Attachment):
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
             result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
         if result == SHMQ_IN_USE:
-            raise explain().queue_in_use(queue, self.holder_name(holder))
+            title = self.holder_name(holder)
+            raise explain().queue_in_use(queue, title)
         if result == SHMQ_MISMATCH:
             raise explain().sharing_mismatch(queue, shared)
         if result != SHMQ_OK:
@@ -251,10 +274,12 @@ cdef class Region(Attachment):
     cdef str holder_name(self, uint64_t claim):
         cdef shmq_process_info info
         cdef uint32_t slot = shmq_claim_slot(claim)
+        texts = explain()
+        self.check()
         if slot >= self.map.geometry.max_processes:
             return "another receiver"
         shmq_process_info_load(self.map, slot, &info)
-        return explain().process_title(info.pid, info.name.decode("ascii", "replace"), slot)
+        return texts.process_title(info.pid, info.name.decode("ascii", "replace"), slot)
 
     def delete_queue(self, str name not None):
         """Delete a queue and free what is in it; its senders and receivers get QueueClosedError.
@@ -287,20 +312,31 @@ cdef class Region(Attachment):
         `loans` and `held` count blocks being written and messages not released, `cached` free blocks at hand, `bytes`
         all of them in whole blocks.
         """
-        self.check()
-        from shmq.info import ProcessInfo
-        return [ProcessInfo(**one) for one in self.count_processes()]
+        from shmq.info import ProcessInfo  # Python code: before the look, not after it
+        return [ProcessInfo(**one) for one in self.look(True)]
 
-    cdef list count_processes(self):
+    cdef object look(self, bint processes):
+        """Count, while nobody can unmap the region: what is made on the way may run finalizers that close it."""
         cdef shmq_census *census = <shmq_census *> malloc(sizeof(shmq_census))
-        cdef shmq_process_info info
-        cdef shmq_holdings *holdings
-        cdef uint32_t slot
-        found = []
         if census == NULL:
             raise MemoryError
+        self.waiting += 1
+        try:
+            self.check()
+            shmq_census_take(census, self.map)
+            return self.count_processes(census) if processes else self.count_all(census)
+        finally:
+            free(census)
+            self.waiting -= 1
+            if not self.is_open:
+                self.settle()
+
+    cdef list count_processes(self, const shmq_census *census):
+        cdef shmq_process_info info
+        cdef const shmq_holdings *holdings
+        cdef uint32_t slot
+        found = []
         queues = self.list_queues()
-        shmq_census_take(census, self.map)
         for slot in range(self.map.geometry.max_processes):
             shmq_process_info_load(self.map, slot, &info)
             if info.state != SHMQ_PROCESS_LIVE:
@@ -313,7 +349,6 @@ cdef class Region(Attachment):
                 "queues": [queue["name"] for queue in queues if shmq_claim_slot(queue["claim"]) == slot
                            and shmq_claim_epoch(queue["claim"]) == info.epoch],
             })
-        free(census)
         return found
 
     cdef list list_queues(self):
@@ -331,13 +366,10 @@ cdef class Region(Attachment):
 
     def stats(self):
         """Counts over the whole region, exact when nothing moves: a dict of sizes in bytes and numbers."""
-        cdef shmq_census *census
-        self.check()
-        census = <shmq_census *> malloc(sizeof(shmq_census))
-        if census == NULL:
-            raise MemoryError
-        shmq_census_take(census, self.map)
-        found = {
+        return self.look(False)
+
+    cdef dict count_all(self, const shmq_census *census):
+        return {
             "size": self.map.geometry.data_size,
             "granule": 1 << self.map.geometry.granule_shift,
             "largest_block": 1 << (self.map.geometry.max_order + self.map.geometry.granule_shift),
@@ -355,8 +387,6 @@ cdef class Region(Attachment):
                 "claimed": queue["claim"] != 0,
             } for queue in self.list_queues()},
         }
-        free(census)
-        return found
 
     @property
     def size(self):

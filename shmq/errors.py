@@ -30,6 +30,7 @@ __all__ = [
     "QueueInUseError",
     "RegionCorruptError",
     "RegionExistsError",
+    "RegionFileError",
     "RegionGoneError",
     "RegionNotFoundError",
     "RegionPermissionError",
@@ -48,6 +49,10 @@ class ShmqError(Exception):
 
 class RegionExistsError(ShmqError, FileExistsError):
     """`Region.create` met a region of that name: attach to it, choose another name, or `shmq.unlink` it first."""
+
+
+class RegionFileError(ShmqError, OSError):
+    """A system call on the region's files failed for a reason that has no class of its own: `errno` tells which."""
 
 
 class RegionNotFoundError(ShmqError, FileNotFoundError):
@@ -71,7 +76,7 @@ class RegionVersionError(ShmqError):
 
 
 class RegionGoneError(ShmqError):
-    """The region's memory was truncated or removed under this process: close the handle and open the region anew."""
+    """The region's files were removed while it was being opened: look who removes them, and open it again."""
 
 
 class RegionCorruptError(ShmqError):

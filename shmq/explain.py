@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import errors
@@ -89,7 +90,7 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     maker = makers.get(facts["code"])
     if maker:
         return maker()
-    return OSError(facts["errno"], f"{path}: {what} failed", path)
+    return errors.RegionFileError(facts["errno"], f"{what} failed: {os.strerror(facts['errno'])}", path)
 
 
 def security_text(facts: dict[str, Any]) -> str:
@@ -109,11 +110,20 @@ def security_text(facts: dict[str, Any]) -> str:
 
 def space_text(facts: dict[str, Any], name: str) -> str:
     """Which limit leaves too little memory."""
-    asked, available = facts["asked"], facts["available"]
-    text = f"region {name!r} needs {size_text(asked)} ({asked} bytes)"
-    if "RLIMIT" in facts["what"] or "file size" in facts["what"]:
+    asked, available, what = facts["asked"], facts["available"], facts["what"]
+    text = f"region {name!r} needs {size_text(asked)} ({asked} bytes)" if asked else f"region {name!r} finds no space"
+    if what == "RLIMIT_FSIZE":
         return (
-            f"{text}, but the limit {facts['what']} is {facts['expected']} bytes: raise it (ulimit -f), or ask for less"
+            f"{text}, but the limit on a file's size (RLIMIT_FSIZE) is {facts['expected']} bytes: raise it (ulimit -f)"
+        )
+    if what == "memory control group":
+        return (
+            f"{text}, but the memory control group of this process allows {facts['expected']} bytes and has "
+            f"{facts['found']} in use: ask for less, or raise its memory limit"
+        )
+    if what == "mmap":
+        return (
+            f"{text}, but the kernel refuses the mapping: raise the limit on address space (ulimit -v), or ask for less"
         )
     return (
         f"{text}, but only {size_text(available)} ({available} bytes) are free at {facts['path']}: ask for a smaller "

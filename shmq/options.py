@@ -59,22 +59,23 @@ def byte_size(what: str, size: int | str | None) -> int:
     if isinstance(size, str):
         text = size.strip().lower()
         digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-        unit = text[len(digits) :].strip()
+        factor = UNITS.get(text[len(digits) :].strip())
         try:
-            number = float(digits)
-        except ValueError:
-            number = -1
-        if unit not in UNITS or not 0 < number < 2**63:
+            number = int(float(digits) * (factor or 0))
+        except (ValueError, OverflowError):
+            factor = None
+        if factor is None:
             raise ValueError(f'{what} is {size!r}: give bytes as a number, or a text such as "256MiB" or "1.5GiB"')
-        return int(number * UNITS[unit])
-    number = operator.index(size)
+    else:
+        number = operator.index(size)
     if not 0 < number < 2**63:
-        raise ValueError(f"{what} is {number} bytes: give a number above 0 and below 2**63")
+        raise ValueError(f"{what} is {size!r} ({number} bytes): give at least 1 byte and less than 2**63")
     return number
 
 
 def queue_depth(depth: int) -> int:
     """A valid depth, unchanged."""
+    depth = operator.index(depth)
     if not 1 <= depth <= DEPTH_MAX:
         raise ValueError(f"depth is {depth}: a queue holds 1 to {DEPTH_MAX} messages")
     return depth
@@ -97,6 +98,7 @@ def overflow_policy(overflow: str) -> None:
 
 def whole_number(what: str, number: int, least: int, most: int) -> int:
     """A number within its bounds, unchanged."""
+    number = operator.index(number)
     if not least <= number <= most:
         raise ValueError(f"{what} is {number}: give {least} to {most}")
     return number
@@ -118,6 +120,7 @@ def region_options(
     """The arguments of `shmq.open`, checked."""
     if access != "both":
         raise ValueError(f'access is {access!r}: only "both" is there so far')
+    mode = operator.index(mode)
     if mode not in (0o600, 0o660):
         raise ValueError(f"mode is {mode:#o}: give 0o600, or 0o660 with a directory of the group's own as dir=")
     if mode == 0o660 and dir is None:

@@ -10,6 +10,7 @@ import pytest
 from shmq import errors
 
 ALSO = {
+    "RegionFileError": OSError,
     "DecodeError": ValueError,
     "Empty": queue.Empty,
     "EncodeError": TypeError,

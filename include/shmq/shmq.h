@@ -3,7 +3,7 @@
  *
  * The public C API. Attach to a region (region.h), open a queue by name (names.h), loan a block, write the payload,
  * send it; receive it in the other process, read it in place, release it (channel.h). What is promised when a process
- * is killed, stopped or corrupt stands in docs/reliability.md.
+ * is killed, stopped or corrupt stands in docs/design.md.
  *
  *     struct shmq_region region;                         struct shmq_queue_ref frames;
  *     shmq_region_open(&region, &options, &error);       shmq_queue_open(&region.self, &spec, true, &frames);

@@ -64,7 +64,7 @@ def run(rounds: int = 3, quick: bool = False) -> int:
         expected = _digests(out, plan)
         with Company(region.name, plan) as company:
             figures = _hand_files(out, company, expected, rounds)
-            sizes = [size for size in (QUICK_SIZES if quick else SIZES) if size <= largest]
+            sizes = [size for size in (QUICK_SIZES if quick else SIZES) if size <= region.size // 2]
             seconds = (QUICK_SECONDS_A_SIZE if quick else SECONDS_A_SIZE) / rounds
             samples, probes = _play(out, company, sizes, rounds, seconds)
     _show_files(out, plan, figures)
