@@ -11,13 +11,12 @@
 #include "registry.h"
 #include "wait.h"
 
-/* How many blocks of an order a process may keep. A large one goes straight back: parked with a receiver, which does not
- * send, it would keep the sender's next search from finding the memory that is still hot. */
+/* How many blocks of an order a process may keep. */
 static inline uint32_t shmq_cache_capacity(const struct shmq_map *map, uint32_t order)
 {
     uint32_t shift = map->geometry.granule_shift + order;
 
-    return shift < 16 ? SHMQ_CACHE_SLOTS : shift < 20 ? 4 : shift < 22 ? 1 : 0;
+    return shift < 16 ? SHMQ_CACHE_SLOTS : shift < 20 ? 4 : 1;
 }
 
 /* Let the cache hold its share: all caches together at most an eighth of the region. Call when the number of
