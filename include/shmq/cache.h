@@ -28,12 +28,20 @@ static inline void shmq_cache_resize(struct shmq_actor *actor)
     actor->cache.limit = limit ? limit : 1;
 }
 
+/* A large block is kept only in exchange for one allocated: parked with a process that only receives, it would keep the
+ * sender's next search from finding the memory that is still hot. */
+static inline bool shmq_cache_is_large(const struct shmq_map *map, uint32_t order)
+{
+    return map->geometry.granule_shift + order >= 20;
+}
+
 static inline bool shmq_cache_has_room(const struct shmq_actor *actor, uint32_t order)
 {
     const struct shmq_cache *cache = &actor->cache;
 
     return cache->count[order] < shmq_cache_capacity(actor->map, order)
-        && cache->granules + (1u << order) <= cache->limit;
+        && cache->granules + (1u << order) <= cache->limit
+        && (cache->lent >> order & 1 || !shmq_cache_is_large(actor->map, order));
 }
 
 /* Note that `blocks` blocks of an order went in (or out, negative), and show it to whoever asks who holds what. */
@@ -49,6 +57,7 @@ static inline void shmq_cache_note(struct shmq_actor *actor, uint32_t order, int
 static inline void shmq_cache_push(struct shmq_actor *actor, uint32_t order, uint32_t block)
 {
     actor->cache.block[order][actor->cache.count[order]++] = block;
+    actor->cache.lent &= ~(1u << order);
     shmq_cache_note(actor, order, 1);
 }
 
@@ -108,6 +117,7 @@ static inline int shmq_block_alloc(struct shmq_actor *actor, uint32_t order, uin
 
     if (order > actor->map->geometry.max_order)
         return SHMQ_INVALID;
+    cache->lent |= 1u << order;
     if (!cache->count[order])
         return shmq_cache_refill(actor, order, block);
     *block = cache->block[order][--cache->count[order]];
@@ -130,6 +140,8 @@ SHMQ_SELDOM void shmq_cache_overflow(struct shmq_actor *actor, uint32_t order, u
         shmq_cache_spill(actor, order, (actor->cache.count[order] + 1u) / 2);
         shmq_cache_push(actor, order, block);
     } else {
+        if (actor->cache.count[order]) /* large, and not allocated since: this process only receives */
+            shmq_cache_spill(actor, order, 1);
         shmq_buddy_free(actor, block);
     }
 }

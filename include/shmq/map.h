@@ -80,6 +80,7 @@ struct shmq_map {
 struct shmq_cache {
     uint32_t block[SHMQ_MAX_ORDERS][SHMQ_CACHE_SLOTS];
     uint8_t count[SHMQ_MAX_ORDERS];
+    uint32_t lent;          /* orders allocated since a block of them was last kept, one bit each */
     uint64_t *shown;        /* the word of the process slot that tells others how much it holds */
     uint32_t blocks;        /* held in all orders together … */
     uint32_t granules;      /* … and how large they are … */

@@ -391,6 +391,16 @@ static void the_cache_keeps_16_small_4_middling_and_1_large_block_of_an_order(vo
     CHECK_EQUAL(shmq_cache_capacity(&arena.map, 27), 1);
 }
 
+static void a_large_block_is_kept_only_in_exchange_for_one_allocated(void)
+{
+    make(64);
+    me.cache.limit = UINT32_MAX;
+    CHECK(shmq_cache_has_room(&me, 10)); /* 512 KiB */
+    CHECK(!shmq_cache_has_room(&me, 11));
+    me.cache.lent = 1u << 11;
+    CHECK(shmq_cache_has_room(&me, 11));
+}
+
 static void all_caches_together_hold_at_most_an_eighth_of_the_region(void)
 {
     make(1024);
@@ -614,6 +624,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_bad_block_in_a_batch_is_quarantined_alone),
     CHECK_TEST(the_cache_gives_out_last_what_came_in_first),
     CHECK_TEST(the_cache_keeps_16_small_4_middling_and_1_large_block_of_an_order),
+    CHECK_TEST(a_large_block_is_kept_only_in_exchange_for_one_allocated),
     CHECK_TEST(all_caches_together_hold_at_most_an_eighth_of_the_region),
     CHECK_TEST(a_full_cache_spills_its_older_half_and_never_exceeds_its_limit),
     CHECK_TEST(an_order_crowded_out_by_the_others_is_not_cached),
