@@ -5,7 +5,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.number cimport PyNumber_Index
-from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -48,7 +48,10 @@ cdef uint32_t label_of(object label) except? 0xFFFFFFFF:
 
 cdef int byte_of(object value) except -1:
     cdef int overflow
-    cdef long long number = PyLong_AsLongLongAndOverflow(PyNumber_Index(value), &overflow)
+    cdef long long number
+    if not PyLong_CheckExact(value):
+        value = PyNumber_Index(value)
+    number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow or number < 0 or number > 255:
         raise ValueError(f"byte is {value}: give a whole number from 0 to 255")
     return <int> number
