@@ -15,7 +15,7 @@ from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array
 from shmq._c cimport (
     SHMQ_FULL, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
     shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere,
-    shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
+    shmq_cache_resize, shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
     shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
@@ -134,6 +134,7 @@ cdef class Sender(Endpoint):
         cdef shmq_wait_point point = shmq_starved(region.map)
         cdef uint32_t seq
         cdef int result, hope, patience = CACHE_PATIENCE
+        shmq_cache_resize(region.actor)  # its share, of as many processes as there are now
         while True:
             seq = shmq_wait_announce(point)
             region.tick(False)
