@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from shmq._c cimport (
-    SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_close_except,
+    Py_REFCNT, SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_close_except,
     shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
 )
 from shmq._files cimport (
@@ -21,10 +21,6 @@ from shmq._files cimport (
 from shmq._types cimport format_of
 
 from shmq.errors import ForkedHandleError, RegionCorruptError
-
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *object)
 
 cdef array_api arrays
 arrays.over = NULL

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: MIT
 """What the Cython modules use of include/shmq/shmq.h; no logic, each symbol once."""
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libcpp cimport bool as c_bool  # C's bool, too
 
 
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *object)
+
+
 cdef extern from "shmq/shmq.h" nogil:
-    int SHMQ_OK, SHMQ_FULL, SHMQ_EMPTY, SHMQ_TIMEOUT, SHMQ_INTERRUPTED
-    int SHMQ_CLOSED, SHMQ_SHUT, SHMQ_NO_BLOCKS, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_NOT_FOUND, SHMQ_IN_USE
-    int SHMQ_STALE, SHMQ_CORRUPT, SHMQ_INVALID, SHMQ_MISMATCH
-    int SHMQ_NAME_MAX, SHMQ_NAME_WORDS, SHMQ_MAX_DEPTH, SHMQ_MAX_DIMENSIONS, SHMQ_MAX_PROCESSES
+    int SHMQ_OK, SHMQ_FULL, SHMQ_EMPTY
+    int SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_IN_USE
+    int SHMQ_INVALID, SHMQ_MISMATCH
+    int SHMQ_MAX_DIMENSIONS
     int SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
-    int SHMQ_PROCESS_LIVE, SHMQ_QUEUE_OPEN, SHMQ_QUEUE_SHUT
-    uint32_t SHMQ_NO_OWNER
-    uint64_t SHMQ_POSITION_UNKNOWN, SHMQ_LENGTH_ENVELOPE, SHMQ_SPIN_MAX_NS, SHMQ_SLICE_NS
+    int SHMQ_PROCESS_LIVE
+    uint64_t SHMQ_POSITION_UNKNOWN, SHMQ_LENGTH_ENVELOPE
 
     struct shmq_geometry:
         uint32_t granule_shift, granules, tiers, max_order, max_processes, max_queues, queues, max_topics
@@ -101,15 +105,9 @@ cdef extern from "shmq/shmq.h" nogil:
         uint64_t used_bytes, queued_bytes, requeued_bytes
         uint32_t queued, requeued
 
-    const char *shmq_strerror(int result)
-    uint32_t shmq_order_for(const shmq_map *map, uint64_t bytes)
     uint64_t shmq_block_offset(const shmq_map *map, uint32_t block)
-    uint32_t shmq_block_order(uint64_t word)
     unsigned char *shmq_payload(const shmq_map *map, uint32_t block)
     uint64_t shmq_length_bytes(uint64_t word)
-    uint32_t shmq_flags_bits(uint64_t word)
-    uint32_t shmq_flags_epoch(uint64_t word)
-    uint64_t shmq_queue_flags(const shmq_map *map, uint32_t qid)
 
     uint32_t shmq_claim_epoch(uint64_t word)
     uint32_t shmq_claim_slot(uint64_t word)
@@ -119,13 +117,9 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_queue_shut(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_queue_claim(shmq_actor *actor, const shmq_queue_ref *ref, c_bool shared, uint64_t *holder)
     void shmq_queue_unclaim(shmq_actor *actor, const shmq_queue_ref *ref)
-    void shmq_queue_drain(shmq_actor *actor, uint32_t qid)
-    int shmq_queue_ref_init(const shmq_map *map, uint32_t qid, uint32_t epoch, shmq_queue_ref *ref)
-    void shmq_name_load(const uint64_t *words, char *text)
     uint64_t shmq_queue_count(const shmq_queue_ref *ref)
 
     int shmq_loan(shmq_actor *actor, uint64_t nbytes, shmq_hold *loan)
-    int shmq_hold_check(const shmq_actor *actor, const shmq_hold *hold)
     int shmq_send(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
     void shmq_close_except(shmq_actor *actor, const uint32_t *kept, uint32_t count)
     int shmq_receive(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)

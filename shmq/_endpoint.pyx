@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
 """What senders and receivers have in common: a queue, and how to wait for it without keeping the GIL."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport UINT64_MAX as NEVER, uint64_t
 
 from shmq._attachment cimport Attachment
 from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain
 
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
 
 
@@ -121,6 +119,8 @@ cdef class Endpoint:
     def _has_receiver(self):
         """Whether somebody receives from the queue, as far as it can be told."""
         cdef shmq_queue_info info
+        if self.closed:  # meanwhile: error texts are written when much may have happened
+            return False
         if not shmq_queue_describe(self.region.map, self.ref.qid, &info):
             return False
         return bool(info.shared or info.claim)

@@ -9,7 +9,6 @@ from shmq._c cimport shmq_actor, shmq_map
 
 cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_REGION_EITHER, SHMQ_REGION_CREATE, SHMQ_REGION_ATTACH
-    int SHMQ_ERROR_PIDS
 
     struct shmq_error:
         int code, os_errno
@@ -42,7 +41,6 @@ cdef extern from "shmq/shmq.h" nogil:
         shmq_error error
 
     int shmq_region_open(shmq_region *region, const shmq_region_options *options, shmq_error *error)
-    void shmq_region_detach(shmq_region *region)
     void shmq_region_forget(shmq_region *region)
     int shmq_region_recover(shmq_region *region, shmq_error *error)
     int shmq_region_sweep_due(shmq_region *region, uint64_t now)
@@ -50,7 +48,6 @@ cdef extern from "shmq/shmq.h" nogil:
                          void *context, shmq_error *error)
     int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
     uint64_t shmq_os_now()
-    const char *shmq_error_text(int code)
 
 
 cdef extern from "attached.h" nogil:

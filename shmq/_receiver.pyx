@@ -5,11 +5,11 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint64_t
+from libc.stdint cimport UINT64_MAX as NEVER, uint64_t
 
 from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
-    SHMQ_EMPTY, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
+    Py_REFCNT, SHMQ_EMPTY, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
     shmq_process_info_load, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
 )
@@ -17,12 +17,6 @@ from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 
 from shmq import errors
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
-
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *object)
 
 
 @cython.final
@@ -80,7 +74,7 @@ cdef class Receiver(Endpoint):
         if left < 1:
             raise ValueError(f"most is {most}: ask for at least 1 message")
         found = [self.receive(timeout)]
-        while left > 1:
+        while left > 1 and self.is_open and self.region.is_open:  # the list may have cost a garbage collection
             message = Message.__new__(Message)
             if shmq_receive(self.region.actor, &self.ref, &message.message) != SHMQ_OK:
                 break

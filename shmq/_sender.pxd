@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._attachment cimport Attachment, Lease
-from shmq._c cimport shmq_hold
+from shmq._c cimport shmq_array_type, shmq_hold
 from shmq._endpoint cimport Endpoint
 
 
@@ -11,6 +11,7 @@ cdef class Sender(Endpoint):
     cdef int post_slowly(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
     cdef object lend_for(self, uint64_t nbytes, object timeout, shmq_hold *hold)
+    cdef uint64_t describe(self, shmq_hold *hold, const shmq_array_type *kind) except? 0
     cdef int lend_slowly(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
     cdef object send_bytes(self, const void *data, uint64_t nbytes, uint32_t label, object timeout)
     cdef object send_buffer(self, object data, uint32_t label, object timeout)

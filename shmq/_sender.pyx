@@ -4,16 +4,16 @@
 cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.number cimport PyNumber_Index
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.number cimport PyNumber_Index
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
-    SHMQ_FULL, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
+    Py_REFCNT, SHMQ_FULL, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
     shmq_array_bytes, shmq_array_type, shmq_await_leave, shmq_await_room, shmq_block_offset, shmq_blocks_elsewhere,
     shmq_cache_resize, shmq_envelope_write, shmq_hold, shmq_length_bytes, shmq_loan, shmq_message, shmq_parcel,
     shmq_payload, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_spin_learn, shmq_starved,
@@ -23,15 +23,9 @@ from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain, type_of_payload, type_of_request
 
-
-cdef uint64_t NEVER = 0xFFFFFFFFFFFFFFFFull
 cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock is read or the GIL given up
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
 cdef int CACHE_PATIENCE = 40               # slices to wait for those who only keep blocks at hand
-
-
-cdef extern from "Python.h":
-    Py_ssize_t Py_REFCNT(PyObject *object)
 
 
 cdef object ZERO = 0
@@ -127,6 +121,13 @@ cdef class Sender(Endpoint):
             return max(0, timeout - (shmq_os_now() - started) * 1e-9)
         return timeout
 
+    cdef uint64_t describe(self, shmq_hold *hold, const shmq_array_type *kind) except? 0:
+        """Write the envelope of a block just lent; what the length word says of it."""
+        if shmq_envelope_write(&self.region.map.block[hold.block], kind) != SHMQ_OK:
+            raise ValueError(f"elements of kind {chr(kind.kind)!r} and {kind.item_size} bytes cannot be described: "
+                             "they must be numbers, booleans or strings of fixed width; send anything else as bytes")
+        return SHMQ_LENGTH_ENVELOPE
+
     cdef int lend_slowly(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
         """Out of blocks: reclaim what can be, then wait while others hold some."""
         cdef Attachment region = self.region
@@ -189,16 +190,12 @@ cdef class Sender(Endpoint):
             length = shmq_array_bytes(&kind)
         loan.number = label_of(label)
         self.lend(length, timeout, &loan.hold)
-        if dtype is not None:
-            if shmq_envelope_write(&self.region.map.block[loan.hold.block], &kind) != SHMQ_OK:
-                shmq_release(self.region.actor, &loan.hold)
-                raise ValueError(f"an array of shape {what!r} and type {dtype!r} cannot be described: "
-                                 "at most 6 extents below 2**32, elements of fixed width")
-            length |= SHMQ_LENGTH_ENVELOPE
         loan.region = self.region
         loan.sender = self
         loan.length = length
-        loan.held = True
+        loan.held = True  # from here on the loan gives the block back
+        if dtype is not None:
+            loan.length |= self.describe(&loan.hold, &kind)
         return loan
 
     cdef object send_loan(self, Loan loan, object timeout):
@@ -277,9 +274,9 @@ cdef class Sender(Endpoint):
             length = buffer.len
             timeout = self.lend_for(length, timeout, &hold)
             memcpy(shmq_payload(self.region.map, hold.block), buffer.buf, buffer.len)
-            if described and shmq_envelope_write(&self.region.map.block[hold.block], &kind) == SHMQ_OK:
-                length |= SHMQ_LENGTH_ENVELOPE
             try:
+                if described:
+                    length |= self.describe(&hold, &kind)
                 self.post(&hold, length, label, timeout)
             except BaseException:
                 if self.region.place.attached:

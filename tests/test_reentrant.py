@@ -134,3 +134,10 @@ def test_an_array_that_nobody_holds_does_not_keep_a_closed_region() -> None:
     region.close()
     assert shmq.list_regions() == []
     assert "discarded" in repr(loan)
+
+
+def test_a_handle_of_a_closed_region_is_asked_for_receivers_in_vain() -> None:
+    region, tx, _ = make()
+    assert tx._has_receiver  # type: ignore[attr-defined]
+    region.close()
+    assert not tx._has_receiver  # type: ignore[attr-defined]

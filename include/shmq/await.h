@@ -2,7 +2,7 @@
 /* Waiting for a queue to change: spin for a while, announce, look again, sleep one slice.
  *
  * Nothing is taken here and no private state is touched, so a caller may drop whatever lock protects its actor. The
- * caller loops: try, await, try again. After it has stopped waiting it calls shmq_leave_*, whatever the reason.
+ * caller loops: try, await, try again. After it has slept it calls shmq_await_leave, whatever it left for.
  */
 #ifndef SHMQ_AWAIT_H
 #define SHMQ_AWAIT_H
