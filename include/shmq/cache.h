@@ -133,14 +133,14 @@ SHMQ_SELDOM void shmq_block_feed(struct shmq_actor *actor)
     shmq_wake(actor->map, shmq_starved(actor->map), SHMQ_ALL_SLEEPERS);
 }
 
-/* The cache has no room for the block: keep the hotter half, or nothing of that size. */
+/* The cache has no room for the block: keep the hotter half; of large ones, nothing. */
 SHMQ_SELDOM void shmq_cache_overflow(struct shmq_actor *actor, uint32_t order, uint32_t block)
 {
     if (actor->cache.count[order] > 1) {
         shmq_cache_spill(actor, order, (actor->cache.count[order] + 1u) / 2);
         shmq_cache_push(actor, order, block);
     } else {
-        if (actor->cache.count[order]) /* large, and not allocated since: this process only receives */
+        if (actor->cache.count[order] && shmq_cache_is_large(actor->map, order)) /* this process only receives */
             shmq_cache_spill(actor, order, 1);
         shmq_buddy_free(actor, block);
     }

@@ -401,6 +401,22 @@ static void a_large_block_is_kept_only_in_exchange_for_one_allocated(void)
     CHECK(shmq_cache_has_room(&me, 11));
 }
 
+static void a_large_block_parked_with_a_receiver_goes_back_with_the_next(void)
+{
+    uint32_t first, second;
+
+    make(8192);
+    me.cache.limit = UINT32_MAX;
+    CHECK_EQUAL(shmq_block_alloc(&me, 11, &first), SHMQ_OK);
+    CHECK_EQUAL(shmq_block_alloc(&me, 11, &second), SHMQ_OK);
+    CHECK_EQUAL(shmq_block_free(&me, first), SHMQ_OK);
+    CHECK_EQUAL(me.cache.count[11], 1);
+    CHECK_EQUAL(shmq_block_free(&me, second), SHMQ_OK);
+    CHECK_EQUAL(me.cache.count[11], 0);
+    CHECK_EQUAL(shmq_block_state(arena_word(first)), SHMQ_STATE_FREE);
+    CHECK_EQUAL(shmq_block_state(arena_word(second)), SHMQ_STATE_FREE);
+}
+
 static void all_caches_together_hold_at_most_an_eighth_of_the_region(void)
 {
     make(1024);
@@ -625,6 +641,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(the_cache_gives_out_last_what_came_in_first),
     CHECK_TEST(the_cache_keeps_16_small_4_middling_and_1_large_block_of_an_order),
     CHECK_TEST(a_large_block_is_kept_only_in_exchange_for_one_allocated),
+    CHECK_TEST(a_large_block_parked_with_a_receiver_goes_back_with_the_next),
     CHECK_TEST(all_caches_together_hold_at_most_an_eighth_of_the_region),
     CHECK_TEST(a_full_cache_spills_its_older_half_and_never_exceeds_its_limit),
     CHECK_TEST(an_order_crowded_out_by_the_others_is_not_cached),
