@@ -365,4 +365,52 @@ static inline void world_holder_end(struct world_holder *holder, bool killed)
     close(holder->hear);
 }
 
+/* ---- what several programs do with regions ----------------------------------------------------------------- */
+
+static inline struct shmq_region_options world_persistent(const char *name)
+{
+    struct shmq_region_options options = world_options(name, SHMQ_REGION_EITHER);
+
+    options.persist = true;
+    return options;
+}
+
+static inline void world_unlink(const char *name)
+{
+    struct shmq_error error;
+    int result = shmq_region_unlink(name, NULL, false, &error);
+
+    if (result)
+        world_tell(&error);
+    CHECK_EQUAL(result, SHMQ_OK);
+}
+
+static struct shmq_region_info world_listed;
+static int world_listed_count;
+
+static inline void world_note_listed(void *context, const struct shmq_region_info *info)
+{
+    (void)context;
+    world_listed = *info;
+    world_listed_count++;
+}
+
+static inline int world_list(void)
+{
+    struct shmq_error error;
+
+    world_listed_count = 0;
+    CHECK_EQUAL(shmq_region_list(NULL, world_note_listed, NULL, &error), SHMQ_OK);
+    return world_listed_count;
+}
+
+static inline void world_open_verify_close(void)
+{
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    world_verify(&region);
+    shmq_region_close(&region);
+}
+
 #endif
