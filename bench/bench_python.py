@@ -166,7 +166,7 @@ FIGURES = [
         lambda medians: max(7, medians[RING_ONE_WAY]),
     ),
     Figure("one way, bytes, receiver slower", "M/s", one_way(loops.feed_bytes, loops.eat_slowly)),
-    Figure("one way, receive_many", "M/s", one_way(loops.feed_bytes, loops.eat_many), "≥", lambda _: 10.0),
+    Figure("one way, receive_many", "M/s", one_way(loops.feed_many, loops.eat_many), "≥", lambda _: 10.0),
     Figure("memcpy, 1 MiB", "GB/s", lambda pair: loops.memcpy_rate(MIB, 2000)),
     Figure("memcpy, 16 MiB", "GB/s", lambda pair: loops.memcpy_rate(16 * MIB, 100)),
     Figure("whole payload, 1 MiB", "GB/s", filled(MIB, 2000), "≥", lambda medians: 0.85 * medians["memcpy, 1 MiB"]),

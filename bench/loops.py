@@ -262,14 +262,21 @@ def eat_slowly(end: End, nbytes: int, count: int) -> int:
     return time.perf_counter_ns() - start
 
 
+def feed_many(end: End, nbytes: int, count: int) -> None:
+    send_many = end.tx.send_many
+    for first in range(0, count, len(PAYLOADS)):
+        send_many(PAYLOADS[: count - first])
+
+
 def eat_many(end: End, nbytes: int, count: int) -> int:
-    receive_many = end.rx.receive_many
+    receive_many, expected = end.rx.receive_many, PAYLOADS * 2
     start = number = 0
     while number < count:
-        for message in receive_many(256):
-            if message.tobytes() != PAYLOADS[number & 255]:
-                raise ValueError(WRONG)
-            number += 1
+        payloads = [message.tobytes() for message in receive_many(256)]
+        first = number & 255
+        if payloads != expected[first : first + len(payloads)]:
+            raise ValueError(WRONG)
+        number += len(payloads)
         start = start or time.perf_counter_ns()
     return time.perf_counter_ns() - start
 

@@ -18,4 +18,5 @@ cdef class Message:
 
     cdef int refuse(self) except -1
     cdef Lease view(self)
+    cdef bytes payload(self)
     cdef void give_back(self) noexcept

@@ -15,6 +15,7 @@ from shmq._c cimport (
 )
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
+from shmq._within cimport within
 
 from shmq import errors
 
@@ -136,7 +137,7 @@ cdef class Receiver(Endpoint):
 
 @cython.final
 @cython.no_gc
-@cython.freelist(64)
+@cython.freelist(256)
 cdef class Message:
     """A received message, read in place and read-only.
 
@@ -225,22 +226,25 @@ cdef class Message:
             self.refuse()
         return shmq_length_bytes(self.message.length)
 
-    def __bytes__(self):
+    cdef bytes payload(self):
         if not (self.held and self.region.is_open):
             self.refuse()
         return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.message.hold.block),
                                          shmq_length_bytes(self.message.length))
 
+    def __bytes__(self):
+        return self.payload()
+
     def tobytes(self):
         """A copy of the payload, as `bytes(message)` but quicker."""
-        return self.__bytes__()
+        return self.payload()
 
     def __getitem__(self, index):
         cdef Py_ssize_t at, start, stop, step, nbytes
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))  # may run Python code: look again after it
             if step != 1:
-                return self.__bytes__()[index]
+                return self.payload()[index]
             if not (self.held and self.region.is_open):
                 self.refuse()
             return PyBytes_FromStringAndSize(
@@ -329,3 +333,6 @@ cdef class Message:
             return "<shmq.Message released>"
         return (f"<shmq.Message {shmq_length_bytes(self.message.length)} bytes at offset {self.offset}, "
                 f"label {self.message.label}, seq {self.seq}>")
+
+
+within(Message)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, SupportsIndex, final, overload
 
@@ -30,6 +30,9 @@ class Sender(Endpoint):
     ) -> Loan: ...
     def send(self, data: Buffer | NDArray[Any] | generic, *, label: int = 0, timeout: float | None = None) -> bool: ...
     def send_nowait(self, data: Buffer | NDArray[Any] | generic, *, label: int = 0) -> bool: ...
+    def send_many(
+        self, items: Iterable[Buffer | NDArray[Any] | generic], *, label: int = 0, timeout: float | None = None
+    ) -> int: ...
     def shutdown(self, immediate: bool = False) -> None: ...
 
 @final

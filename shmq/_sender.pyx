@@ -8,7 +8,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.number cimport PyNumber_Index
 from cpython.ref cimport PyObject
-from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX as NEVER, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
@@ -22,6 +22,7 @@ from shmq._c cimport (
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain, type_of_payload, type_of_request
+from shmq._within cimport within
 
 cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock is read or the GIL given up
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
@@ -53,6 +54,12 @@ cdef int byte_of(object value) except -1:
 
 cdef uint64_t size_of(object what, Attachment region) except? 0xFFFFFFFFFFFFFFFF:
     """Bytes of a loan."""
+    cdef int overflow
+    cdef long long small
+    if PyLong_CheckExact(what):
+        small = PyLong_AsLongLongAndOverflow(what, &overflow)
+        if small >= 0 and not overflow:
+            return small
     cdef object number = PyNumber_Index(what)
     if number < 0:
         raise ValueError(f"a loan of {number} bytes: give a number from 0 up")
@@ -245,6 +252,40 @@ cdef class Sender(Endpoint):
     def send_nowait(self, data, *, label=0):
         """`send(data, timeout=0)`."""
         return self.send(data, label=label, timeout=0)
+
+    def send_many(self, items, *, label=0, timeout=None):
+        """Send a copy of each item, in order, in one call.
+
+        Args:
+            items: An iterable of what `send` takes.
+            label: As for `send`, the same for all.
+            timeout: Seconds that all together may wait for blocks and space; None waits for ever, 0 not at all.
+
+        Returns:
+            How many were queued: all, but for those that the queue's policy dropped.
+
+        Raises:
+            As `send`, and whatever iterating raises. What was queued before stays queued: the exception's attribute
+            `sent` says how many.
+        """
+        cdef uint32_t number = label_of(label)
+        cdef uint64_t deadline = deadline_of(timeout)
+        cdef Py_ssize_t sent = 0
+        cdef object left = None if timeout is None else check_timeout(timeout)
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
+        try:
+            for item in items:
+                if PyBytes_CheckExact(item):
+                    sent += self.send_bytes(PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item), number, left) is True
+                else:
+                    sent += self.send_buffer(item, number, left) is True
+                if deadline != NEVER and left:
+                    left = max(0, <int64_t> (deadline - shmq_os_now())) * 1e-9
+        except BaseException as error:
+            error.sent = sent
+            raise
+        return sent
 
     cdef object send_bytes(self, const void *data, uint64_t nbytes, uint32_t label, object timeout):
         cdef shmq_hold hold
@@ -532,3 +573,6 @@ cdef class Loan:
         if not self.held or not self.region.is_open:
             return "<shmq.Loan sent or discarded>"
         return f"<shmq.Loan {shmq_length_bytes(self.length)} bytes at offset {self.offset}, label {self.number}>"
+
+
+within(Loan)

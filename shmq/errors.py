@@ -46,6 +46,8 @@ __all__ = [
 class ShmqError(Exception):
     """Base of every exception that shmq defines: catch it to catch them all."""
 
+    sent: int = 0  # how many messages a `send_many` had queued before it failed
+
 
 class RegionExistsError(ShmqError, FileExistsError):
     """`Region.create` met a region of that name: attach to it, choose another name, or `shmq.unlink` it first."""

@@ -341,6 +341,7 @@ def test_after_close_every_use_is_refused_and_says_so() -> None:
         lambda: tx.send(b"x"),
         lambda: tx.send(bytearray(b"x")),
         lambda: tx.send_nowait(b"x"),
+        lambda: tx.send_many([]),
         lambda: tx.loan(4),
         rx.qsize,
         rx.receive,

@@ -350,6 +350,7 @@ def test_unlinking_removes_nothing_but_a_regions_files(place: Path, shmq_dir: Pa
 
 OPERATIONS: list[Callable[[Region], Any]] = [
     lambda region: region.sender("q", depth=8).send(b"x" * 100, timeout=0),
+    lambda region: region.sender("q", depth=8).send_many([b"x", b"y" * 3000], timeout=0),
     lambda region: region.sender("q").loan(5000, timeout=0).send(timeout=0),
     lambda region: region.sender("q").loan((3, 4), "f8", timeout=0).array.fill(1),
     lambda region: region.receiver("q", shared=True).receive(0).array.sum(),

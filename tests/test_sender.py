@@ -5,7 +5,7 @@ import array
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -74,6 +74,88 @@ def test_more_than_any_block_holds_is_refused_with_both_sizes() -> None:
                 call()
             for part in (str(MIB + 1), str(MIB), "pieces"):
                 assert part in str(caught.value)
+
+
+# ---- many at once ------------------------------------------------------------------------------------------
+
+
+def test_send_many_sends_every_kind_in_order_and_counts() -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q")
+        items = [b"one", bytearray(b"two"), array.array("B", b"three"), memoryview(b"four")]
+        assert tx.send_many(items, label=7) == 4
+        assert tx.send_many(item for item in (b"five", b"six")) == 2
+        assert tx.send_many([]) == 0
+        messages = rx.receive_many(10, 0)
+        assert [bytes(message) for message in messages] == [b"one", b"two", b"three", b"four", b"five", b"six"]
+        assert [message.label for message in messages] == [7] * 4 + [0] * 2
+        for message in messages:
+            message.release()
+
+
+@pytest.mark.parametrize("timeout", [0, 0.02])
+def test_send_many_into_a_full_queue_says_how_many_it_has_queued(timeout: float) -> None:
+    with small() as region:
+        tx, rx = region.sender("q", depth=4), region.receiver("q")
+        items = [bytes([number]) for number in range(6)]
+        with pytest.raises(shmq.Full) as caught:
+            tx.send_many(items, timeout=timeout)
+        assert caught.value.sent == 4
+        assert drain(rx) == items[:4]
+        assert tx.send_many(items[caught.value.sent :], timeout=timeout) == 2
+        assert drain(rx) == items[4:]
+
+
+def test_send_many_waits_for_room() -> None:
+    with small() as region:
+        tx, rx = region.sender("q", depth=2), region.receiver("q")
+        sending = Thread(lambda: tx.send_many([bytes([number]) for number in range(100)], timeout=60))
+        assert [rx.receive(60).tobytes()[0] for _ in range(100)] == list(range(100))
+        assert sending.result() == 100
+
+
+def test_send_many_waits_no_longer_than_its_timeout_for_all_together() -> None:
+    with small() as region:
+        tx = region.sender("q", depth=2)
+
+        def slowly() -> Iterator[bytes]:
+            start = time.monotonic()
+            while time.monotonic() < start + 0.05:
+                pass
+            yield from [b"x"] * 3
+
+        with pytest.raises(shmq.Full) as caught:
+            tx.send_many(slowly(), timeout=0.01)
+        assert caught.value.sent == 2
+        drain(region.receiver("q"))
+
+
+@pytest.mark.parametrize("bad", [5, "text", None])
+def test_an_item_that_cannot_be_sent_stops_send_many_there(bad: Any) -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q")
+        with pytest.raises(TypeError) as caught:
+            tx.send_many([b"first", bad, b"never"])
+        assert caught.value.sent == 1  # type: ignore[attr-defined]
+        assert drain(rx) == [b"first"]
+        with pytest.raises(TypeError):
+            tx.send_many(bad)
+        assert held(region) == (0, 0)
+
+
+def test_a_region_closed_by_the_iterable_stops_send_many() -> None:
+    with small() as region:
+        tx = region.sender("q")
+
+        def closing() -> Iterator[bytes]:
+            yield b"first"
+            drain(region.receiver("q"))
+            region.close()
+            yield b"second"
+
+        with pytest.raises(ValueError, match="closed") as caught:
+            tx.send_many(closing())
+        assert caught.value.sent == 1  # type: ignore[attr-defined]
 
 
 # ---- labels, depths, names, timeouts -------------------------------------------------------------------------

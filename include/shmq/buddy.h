@@ -21,7 +21,7 @@
 
 #define SHMQ_WORD_ACTIVE 1ull
 #define SHMQ_UNITS 32u
-#define SHMQ_BATCH_MAX 8u     /* blocks that share one update of a buddy word */
+#define SHMQ_BATCH_MAX 16u    /* blocks that share one update of a buddy word */
 #define SHMQ_SPLIT_ROUNDS 4   /* how often a fresh split may be snatched away before the caller is told */
 
 /* Where a block of some order stands in the trees. */
@@ -133,14 +133,21 @@ static inline void shmq_block_word_free(const struct shmq_map *map, uint32_t blo
     shmq_store_release(&map->block[block].word, free_word, step);
 }
 
+/* The nodes of a level that are not allocated themselves; what overlaps them may be. */
+static inline uint64_t shmq_word_candidates(uint64_t tree, uint32_t level)
+{
+    uint32_t first = SHMQ_UNITS >> level;
+
+    return ~tree & ((1ull << first) - 1) << first;
+}
+
 /* Ask at once for the block words of the nodes that a batch is about to claim, and for where their payload begins:
  * they come from whoever freed them, one after the other if each is only asked for when it is needed. */
 static inline void shmq_word_prefetch(const struct shmq_map *map, uint32_t tier, uint32_t word, uint32_t level,
     uint32_t want, uint64_t tree)
 {
-    uint32_t first = SHMQ_UNITS >> level;
-
-    for (uint32_t bit = first; bit < 2 * first && want; bit++) {
+    for (uint64_t left = shmq_word_candidates(tree, level); left && want; left &= left - 1) {
+        uint32_t bit = (uint32_t)__builtin_ctzll(left);
         uint32_t head = shmq_node_head(tier, word, level, bit);
 
         if (tree & map->conflict[bit] || head >= map->geometry.granules)
@@ -157,14 +164,13 @@ static inline uint32_t shmq_word_claim(struct shmq_actor *actor, uint32_t tier, 
 {
     const struct shmq_map *map = actor->map;
     uint64_t tree = shmq_load_acquire(&map->word[tier][word], SHMQ_READ); /* pairs with A2, F1, SP1, M2 */
-    uint32_t first = SHMQ_UNITS >> level;
     uint32_t claimed = 0;
 
     if (!(tree & SHMQ_WORD_ACTIVE))
         return 0;
     shmq_word_prefetch(map, tier, word, level, want, tree);
-    for (uint32_t bit = first; bit < 2 * first && claimed < want; bit++) {
-        uint32_t head;
+    for (uint64_t left = shmq_word_candidates(tree, level); left && claimed < want; left &= left - 1) {
+        uint32_t bit = (uint32_t)__builtin_ctzll(left), head;
         uint64_t old;
 
         if (tree & map->conflict[bit])
@@ -329,7 +335,7 @@ static inline int shmq_buddy_free_some(struct shmq_actor *actor, uint32_t *block
 
     while (count) {
         uint32_t group[SHMQ_CACHE_SLOTS], members = 0, left = 0;
-        uint64_t words[SHMQ_CACHE_SLOTS], bits = 0, tree;
+        uint64_t words[SHMQ_CACHE_SLOTS], bit[SHMQ_CACHE_SLOTS], bits = 0, tree;
         struct shmq_node first = { 0, 0, 0 };
 
         for (uint32_t i = 0; i < count; i++) {
@@ -347,15 +353,16 @@ static inline int shmq_buddy_free_some(struct shmq_actor *actor, uint32_t *block
                 continue;
             }
             group[members] = blocks[i];
-            words[members++] = word;
-            bits |= 1ull << node.bit;
+            words[members] = word;
+            bit[members] = 1ull << node.bit;
+            bits |= bit[members++];
         }
         count = left;
         if (!members)
             continue;
         tree = shmq_fetch_and_acq_rel(&map->word[first.tier][first.word], ~bits, SHMQ_F1);
         for (uint32_t i = 0; i < members; i++) {
-            if (tree >> shmq_node_of(map, group[i], shmq_block_order(words[i])).bit & 1)
+            if (tree & bit[i])
                 shmq_block_word_free(map, group[i], words[i], SHMQ_F2);
             else
                 result = SHMQ_CORRUPT;

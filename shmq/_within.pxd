@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+cdef extern from "within.h":
+    int within "shmq_within"(type context_manager) except -1
