@@ -21,7 +21,7 @@
 
 #define SHMQ_WORD_ACTIVE 1ull
 #define SHMQ_UNITS 32u
-#define SHMQ_BATCH_MAX 16u    /* blocks that share one update of a buddy word */
+#define SHMQ_BATCH_MAX 8u     /* blocks that share one update of a buddy word */
 #define SHMQ_SPLIT_ROUNDS 4   /* how often a fresh split may be snatched away before the caller is told */
 
 /* Where a block of some order stands in the trees. */

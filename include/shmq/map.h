@@ -74,7 +74,7 @@ struct shmq_map {
     uint64_t conflict[64];  /* heap nodes that overlap a node: its ancestors, itself, its descendants */
 };
 
-#define SHMQ_CACHE_SLOTS 32
+#define SHMQ_CACHE_SLOTS 16
 
 /* Free blocks that a process keeps at hand, last in first out, an order each. Their block words say OWNED by it. */
 struct shmq_cache {
