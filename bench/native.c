@@ -49,7 +49,7 @@ static void open_end(struct end *end, const char *name, int core)
     }
     shmq_cache_resize(&end->region.self);
     for (int i = 0; i < QUEUES; i++) {
-        struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 1024, names[i] };
+        struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 1024, names[i], 0, 0 };
         int result = shmq_queue_open(&end->region.self, &spec, true, &end->queue[i]);
 
         if (result)

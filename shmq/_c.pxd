@@ -15,7 +15,12 @@ cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_IN_USE
     int SHMQ_INVALID, SHMQ_MISMATCH
     int SHMQ_MAX_DIMENSIONS
-    int SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
+    int SHMQ_KIND_WORK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
+
+    enum shmq_policy:
+        SHMQ_POLICY_BLOCK
+        SHMQ_POLICY_DROP_OLDEST
+        SHMQ_POLICY_DROP_NEWEST
     int SHMQ_PROCESS_LIVE
     uint64_t SHMQ_POSITION_UNKNOWN, SHMQ_LENGTH_ENVELOPE
 
@@ -115,7 +120,8 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_queue_open(shmq_actor *actor, const shmq_queue_spec *spec, c_bool create, shmq_queue_ref *ref)
     int shmq_queue_delete(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_queue_shut(shmq_actor *actor, const shmq_queue_ref *ref)
-    int shmq_queue_claim(shmq_actor *actor, const shmq_queue_ref *ref, c_bool shared, uint64_t *holder)
+    int shmq_queue_claim(shmq_actor *actor, const shmq_queue_ref *ref, c_bool shared, shmq_policy policy,
+                         uint64_t *holder)
     void shmq_queue_unclaim(shmq_actor *actor, const shmq_queue_ref *ref)
     uint64_t shmq_queue_count(const shmq_queue_ref *ref)
 

@@ -255,9 +255,9 @@ cdef class Region(Attachment):
         cdef int result
         options.overflow_policy(overflow)
         self.open_queue(receiver, queue, options.queue_depth(depth))
-        result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
+        result = shmq_queue_claim(self.actor, &receiver.ref, shared, SHMQ_POLICY_BLOCK, &holder)
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
-            result = shmq_queue_claim(self.actor, &receiver.ref, shared, &holder)
+            result = shmq_queue_claim(self.actor, &receiver.ref, shared, SHMQ_POLICY_BLOCK, &holder)
         if result == SHMQ_IN_USE:
             title = self.holder_name(holder)
             raise explain().queue_in_use(queue, title)

@@ -10,8 +10,8 @@
 /* What one process holds. */
 struct shmq_holdings {
     uint32_t loans;         /* blocks it writes or has cached: subtract `cached` */
-    uint32_t held;          /* messages it has received and not released */
-    uint32_t queued;        /* messages it has sent that nobody has received */
+    uint32_t held;          /* messages it has received and not released; a published one counts with each holder */
+    uint32_t queued;        /* messages it has sent, or published, that somebody has still to receive */
     uint32_t cached;        /* free blocks at hand, as it says itself */
     uint64_t bytes;         /* of loans (cached ones too) and held messages, in whole blocks */
     uint64_t cached_bytes;
@@ -26,7 +26,50 @@ struct shmq_census {
     uint64_t requeued_bytes;
 };
 
-static inline void shmq_census_count(struct shmq_census *census, const struct shmq_map *map, uint64_t word)
+/* The process slot of a subscriber, or SHMQ_NO_OWNER. */
+static inline uint32_t shmq_subscriber_slot(const struct shmq_map *map, uint32_t topic, uint32_t index)
+{
+    uint64_t entry = topic < map->geometry.max_topics
+        ? shmq_load_acquire(&map->topic[topic].subscriber[index], SHMQ_READ) : 0; /* pairs with Q3 */
+    uint32_t qid = shmq_subscriber_queue(entry);
+
+    return entry && qid < map->geometry.queues ? shmq_flags_owner(shmq_queue_flags(map, qid)) : SHMQ_NO_OWNER;
+}
+
+/* A published block: the bits of `wanted` or `seen` of one tickets word, for the indices from `first` on. */
+static inline void shmq_census_holders(struct shmq_census *census, const struct shmq_map *map, uint32_t topic,
+    uint32_t first, uint32_t seen, uint64_t bytes)
+{
+    for (; seen; seen &= seen - 1) {
+        uint32_t slot = shmq_subscriber_slot(map, topic, first + (uint32_t)__builtin_ctz(seen));
+
+        if (slot < SHMQ_MAX_PROCESSES) {
+            census->process[slot].held++;
+            census->process[slot].bytes += bytes;
+        }
+    }
+}
+
+static inline void shmq_census_published(struct shmq_census *census, const struct shmq_map *map, uint32_t block,
+    uint64_t word, uint64_t bytes)
+{
+    bool waits = false;
+
+    for (uint32_t i = 0; i < SHMQ_TICKET_WORDS; i++) {
+        uint64_t tickets = shmq_load_acquire(&map->block[block].m[i], SHMQ_READ); /* pairs with T_WANT, T_SEEN */
+        uint32_t seen = shmq_tickets_seen(tickets);
+
+        waits |= shmq_tickets_wanted(tickets) & ~seen;
+        shmq_census_holders(census, map, shmq_block_queue(word) - 1, i * SHMQ_TICKETS, seen, bytes);
+    }
+    if (!waits)
+        return;
+    census->process[shmq_block_owner(word) % SHMQ_MAX_PROCESSES].queued++;
+    census->queued++;
+    census->queued_bytes += bytes;
+}
+
+static inline void shmq_census_count(struct shmq_census *census, const struct shmq_map *map, uint32_t block, uint64_t word)
 {
     uint64_t bytes = 1ull << (map->geometry.granule_shift + shmq_block_order(word));
     struct shmq_holdings *holdings = &census->process[shmq_block_owner(word) % SHMQ_MAX_PROCESSES];
@@ -45,6 +88,9 @@ static inline void shmq_census_count(struct shmq_census *census, const struct sh
         census->queued++;
         census->queued_bytes += bytes;
         break;
+    case SHMQ_STATE_FANOUT:
+        shmq_census_published(census, map, block, word, bytes);
+        break;
     default:
         census->requeued++;
         census->requeued_bytes += bytes;
@@ -59,7 +105,7 @@ static inline void shmq_census_take(struct shmq_census *census, const struct shm
         uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
 
         if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
-            shmq_census_count(census, map, word);
+            shmq_census_count(census, map, block, word);
     }
     for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++) {
         uint64_t cached = shmq_load_acquire(&map->process[slot].cached, SHMQ_READ); /* pairs with P_CACHED */
@@ -76,6 +122,20 @@ enum shmq_hope {
     SHMQ_HOPE_HELD          /* a queue or another process holds some */
 };
 
+/* Does somebody else have a ticket of the published block? */
+static inline bool shmq_published_elsewhere(const struct shmq_actor *actor, uint32_t block, uint64_t word)
+{
+    for (uint32_t i = 0; i < SHMQ_TICKET_WORDS; i++) {
+        uint32_t want = shmq_tickets_wanted(shmq_load_acquire(&actor->map->block[block].m[i], SHMQ_READ)); /* T_WANT */
+
+        for (; want; want &= want - 1)
+            if (shmq_subscriber_slot(actor->map, shmq_block_queue(word) - 1,
+                    i * SHMQ_TICKETS + (uint32_t)__builtin_ctz(want)) != actor->slot)
+                return true;
+    }
+    return false;
+}
+
 static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *actor)
 {
     const struct shmq_map *map = actor->map;
@@ -88,7 +148,8 @@ static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *acto
 
         if (!shmq_block_plausible(map, block, word) || state > SHMQ_STATE_REQUEUE)
             continue; /* overwritten: nobody will give it back */
-        if (state > SHMQ_STATE_OWNED || (other && shmq_block_queue(word)))
+        if (state == SHMQ_STATE_FANOUT ? shmq_published_elsewhere(actor, block, word)
+                                       : state > SHMQ_STATE_OWNED || (other && shmq_block_queue(word)))
             return SHMQ_HOPE_HELD;
         owned += other;
     }
@@ -117,6 +178,14 @@ static inline uint64_t shmq_undelivered(const struct shmq_map *map)
         uint32_t state = shmq_block_state(shmq_load_acquire(&map->block[block].word, SHMQ_READ)); /* S1, C3_REQUEUE */
 
         count += state == SHMQ_STATE_QUEUED || state == SHMQ_STATE_REQUEUE;
+        for (uint32_t i = 0; state == SHMQ_STATE_FANOUT && i < SHMQ_TICKET_WORDS; i++) {
+            uint64_t tickets = shmq_load_acquire(&map->block[block].m[i], SHMQ_READ); /* pairs with T_WANT */
+
+            if (shmq_tickets_wanted(tickets) & ~shmq_tickets_seen(tickets)) {
+                count++;
+                break;
+            }
+        }
     }
     return count;
 }

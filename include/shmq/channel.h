@@ -5,6 +5,8 @@
  *     FREE --loan--> OWNED(me) --send--> QUEUED(q) --receive--> OWNED(me, q) --release--> OWNED(me) --> cache or FREE
  *                                 ^                                  |
  *                                 +------------- forward ------------+
+ *
+ * Of a published block (publish.h) a subscriber holds a ticket instead; release, receive and edit know both.
  */
 #ifndef SHMQ_CHANNEL_H
 #define SHMQ_CHANNEL_H
@@ -84,22 +86,52 @@ static inline int shmq_hold_check(const struct shmq_actor *actor, const struct s
     return shmq_load_acquire(&actor->map->block[hold->block].word, SHMQ_READ) == hold->word ? SHMQ_OK : SHMQ_STALE;
 }
 
+/* After a ticket was given back: free the block if it was the last. */
+static inline void shmq_ticket_settle(struct shmq_actor *actor, uint32_t block, uint32_t gen)
+{
+    uint64_t mine;
+
+    if (shmq_ticket_claim_last(actor, block, gen, &mine))
+        shmq_block_free_own(actor, block, mine);
+}
+
+/* The hold is none of a block word: of a ticket, or outdated. */
+SHMQ_SELDOM int shmq_release_ticket(struct shmq_actor *actor, struct shmq_hold *hold)
+{
+    struct shmq_ticket ticket = shmq_ticket_of(hold->block, hold->word);
+
+    if (!shmq_is_ticket(hold->word) || !shmq_ticket_clear(actor->map, ticket, SHMQ_TICKET_ANY, SHMQ_T_CLEAR))
+        return SHMQ_STALE;
+    shmq_ticket_settle(actor, ticket.block, ticket.gen);
+    return SHMQ_OK;
+}
+
 /* Give a loan or a held message back. The store is the acknowledgement. OK or STALE. Lock-free. */
 static inline int shmq_release(struct shmq_actor *actor, struct shmq_hold *hold)
 {
     uint64_t mine = shmq_block_next(hold->word, SHMQ_STATE_OWNED, 0, actor->slot);
 
     if (shmq_hold_check(actor, hold) != SHMQ_OK)
-        return SHMQ_STALE;
+        return shmq_release_ticket(actor, hold);
     shmq_store_release(&actor->map->block[hold->block].word, mine, SHMQ_ACK);
     shmq_block_free_own(actor, hold->block, mine);
     return SHMQ_OK;
 }
 
-/* Acknowledge a held work message and keep its block to write in: nobody is ever redelivered a half-modified message.
- * OK or STALE. Wait-free. */
+/* Acknowledge a held message and keep its block to write in: nobody is ever redelivered a half-modified message.
+ * OK; SHARED_BLOCK: published, and others want it, too: copy it, then release; STALE. Wait-free. */
 static inline int shmq_edit(struct shmq_actor *actor, struct shmq_hold *hold)
 {
+    if (shmq_is_ticket(hold->word)) {
+        uint64_t mine;
+
+        if (!shmq_ticket_current(actor->map, shmq_ticket_of(hold->block, hold->word)))
+            return SHMQ_STALE;
+        if (!shmq_ticket_take_over(actor, shmq_ticket_of(hold->block, hold->word), &mine))
+            return SHMQ_SHARED_BLOCK;
+        hold->word = mine;
+        return SHMQ_OK;
+    }
     if (shmq_hold_check(actor, hold) != SHMQ_OK)
         return SHMQ_STALE;
     hold->word = shmq_block_next(hold->word, SHMQ_STATE_OWNED, 0, actor->slot);
@@ -172,7 +204,7 @@ static inline int shmq_send(struct shmq_actor *actor, const struct shmq_queue_re
 }
 
 /* Hand a held message on, untouched. A death or a full queue gives it back to the queue it was held from [D9][M11].
- * Results as for shmq_send; the message stays held on all but OK. */
+ * Results as for shmq_send; the message stays held on all but OK. A published one must be edited first: STALE. */
 static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message)
 {
     uint32_t from = shmq_block_queue(message->hold.word); /* 0 after an edit: it is acknowledged */
@@ -185,6 +217,50 @@ static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue
         from = 0; /* its own queue was deleted and the record is the target's now: nobody to give it back to */
     }
     return shmq_send_block(actor, ref, &message->hold, from, message->epoch);
+}
+
+/* A queue is full: what the policy that its first receiver has fixed says to that. FULL: wait. DROPPED: what was to be
+ * sent is dropped, and counted. OK: its oldest message was dropped and counted, or is gone: try again. CLOSED. */
+SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, Q1 */
+    struct shmq_taken taken;
+    int result;
+
+    if (shmq_flags_policy(flags) == SHMQ_POLICY_BLOCK || shmq_flags_epoch(flags) != ref->epoch)
+        return SHMQ_FULL;
+    if (shmq_flags_policy(flags) == SHMQ_POLICY_DROP_NEWEST) {
+        shmq_fetch_add_seq_cst(&ref->queue->dropped, 1, SHMQ_DROP);
+        return SHMQ_DROPPED;
+    }
+    result = shmq_queue_take(actor, ref, SHMQ_TO_DROP, &taken);
+    if (result == SHMQ_OK)
+        shmq_block_free(actor, taken.block);
+    else if (result == SHMQ_TICKET)
+        shmq_ticket_settle(actor, taken.block, shmq_block_gen(taken.word));
+    else
+        return result == SHMQ_EMPTY ? SHMQ_OK : result;
+    shmq_fetch_add_seq_cst(&ref->queue->dropped, 1, SHMQ_DROP);
+    return SHMQ_OK;
+}
+
+#define SHMQ_OVERFLOW_ROUNDS 1000u /* a sender that others overtake so often waits like any other */
+
+/* Hand a loan to a queue as its policy says. OK, CLOSED, SHUT, STALE as shmq_send; FULL: the policy is to wait;
+ * DROPPED: the loan is still the caller's. Lock-free. */
+static inline int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
+    const struct shmq_parcel *parcel)
+{
+    for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
+        int result = shmq_send(actor, ref, loan, parcel);
+
+        if (__builtin_expect(result != SHMQ_FULL, 1))
+            return result;
+        result = shmq_overflow(actor, ref);
+        if (result != SHMQ_OK)
+            return result;
+    }
+    return SHMQ_FULL;
 }
 
 /* Read what is known of a block just claimed. CORRUPT: its length cannot be. */
@@ -218,27 +294,64 @@ SHMQ_SELDOM void shmq_message_drop(struct shmq_actor *actor, struct shmq_message
     shmq_release(actor, &message->hold);
 }
 
-/* Take the oldest message of the ring. OK, EMPTY, CLOSED. */
+/* Read what is known of a published block whose ticket was just taken. The tickets lie where a sent block has its
+ * sender, so that number and sender stand in the envelope. CORRUPT: its length cannot be. */
+SHMQ_SELDOM int shmq_ticket_read(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+    const struct shmq_taken *taken, struct shmq_message *message)
+{
+    const struct shmq_map *map = actor->map;
+    const struct shmq_block *block = &map->block[taken->block];
+    uint64_t sender = shmq_load_acquire(&block->envelope.sender, SHMQ_READ); /* pairs with T_FANOUT, as do the rest */
+
+    message->hold.block = taken->block;
+    message->hold.word = shmq_ticket_hold(taken->word, ref->index);
+    message->qid = ref->qid;
+    message->epoch = ref->epoch;
+    message->length = shmq_load_acquire(&block->length, SHMQ_READ);
+    message->label = (uint32_t)shmq_load_acquire(&block->label, SHMQ_READ);
+    message->deliveries = 0;
+    message->position = shmq_load_acquire(&block->envelope.sequence, SHMQ_READ);
+    message->sender_slot = (uint32_t)sender - 1;
+    message->sender_epoch = (uint32_t)(sender >> 32);
+    message->redelivered = false;
+    if (shmq_length_bytes(message->length) <= 1ull << (map->geometry.granule_shift + shmq_block_order(taken->word)))
+        return SHMQ_OK;
+    actor->corrupt++;
+    shmq_release_ticket(actor, &message->hold);
+    return SHMQ_CORRUPT;
+}
+
+/* After a take: a sender may be waiting for the space. */
+static inline void shmq_received(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    if (shmq_load_seq_cst(&ref->queue->flags, SHMQ_R4) & SHMQ_QUEUE_SPACE) /* races a sender's W1 */
+        shmq_wake(actor->map, shmq_senders(ref->queue), 1);
+}
+
+/* Take the oldest message of the ring. OK, EMPTY, CLOSED. One that cannot be is dropped on the way. */
 static inline int shmq_receive_queued(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
     struct shmq_message *message)
 {
-    struct shmq_taken taken;
     int result;
 
-    while ((result = shmq_queue_take(actor, ref, &taken)) == SHMQ_OK) {
-        struct shmq_block *block = &actor->map->block[taken.block];
+    do {
+        struct shmq_taken taken;
 
-        shmq_store_release(&block->m[SHMQ_M_POSITION],
-            shmq_hint_word(shmq_block_gen(taken.word), taken.position - ref->base), SHMQ_R2_SEQ);
-        if (shmq_load_seq_cst(&ref->queue->flags, SHMQ_R4) & SHMQ_QUEUE_SPACE) /* races a sender's W1 */
-            shmq_wake(actor->map, shmq_senders(ref->queue), 1);
-        result = shmq_message_read(actor, ref, taken.block, taken.word, message);
-        message->position = shmq_hint_position(taken.position - ref->base);
-        message->redelivered = false;
-        if (result == SHMQ_OK)
-            break;
-        shmq_message_drop(actor, message);
-    }
+        result = shmq_queue_take(actor, ref, SHMQ_TO_RECEIVE, &taken);
+        if (__builtin_expect(result == SHMQ_OK, 1)) {
+            shmq_store_release(&actor->map->block[taken.block].m[SHMQ_M_POSITION],
+                shmq_hint_word(shmq_block_gen(taken.word), taken.position - ref->base), SHMQ_R2_SEQ);
+            shmq_received(actor, ref);
+            result = shmq_message_read(actor, ref, taken.block, taken.word, message);
+            message->position = shmq_hint_position(taken.position - ref->base);
+            message->redelivered = false;
+            if (result != SHMQ_OK)
+                shmq_message_drop(actor, message);
+        } else if (result == SHMQ_TICKET) {
+            shmq_received(actor, ref);
+            result = shmq_ticket_read(actor, ref, &taken, message);
+        }
+    } while (result == SHMQ_CORRUPT);
     return result;
 }
 

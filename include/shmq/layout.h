@@ -53,7 +53,14 @@ static inline uint64_t shmq_field(uint64_t word, unsigned shift, unsigned width)
  * queue is qid + 1: of an OWNED block the queue it was received from while it is held, else 0; the topic of a FANOUT
  * one. owner is a process slot; 0 in REQUEUE and FREE. gen counts the block's transitions into QUEUED, OWNED by
  * acknowledgement, and FREE, and wraps. */
-enum shmq_state { SHMQ_STATE_FREE, SHMQ_STATE_OWNED, SHMQ_STATE_QUEUED, SHMQ_STATE_FANOUT, SHMQ_STATE_REQUEUE };
+enum shmq_state {
+    SHMQ_STATE_FREE,
+    SHMQ_STATE_OWNED,
+    SHMQ_STATE_QUEUED,
+    SHMQ_STATE_FANOUT,      /* published: its tickets (M words) say who still wants it */
+    SHMQ_STATE_REQUEUE,
+    SHMQ_STATE_TICKET       /* never in shared memory: how a subscriber's hold of a FANOUT block is noted, see ticket.h */
+};
 
 static inline uint64_t shmq_block_word(uint32_t gen, uint32_t order, enum shmq_state state, uint32_t queue, uint32_t owner)
 {
@@ -112,8 +119,12 @@ enum {
     SHMQ_QUEUE_CLOSING = 32,    /* set in the step that clears OPEN; never opened again in this epoch */
     SHMQ_QUEUE_SHARED = 64,     /* the first receiver chose competing receivers … */
     SHMQ_QUEUE_EXCLUSIVE = 128, /* … or a single one */
-    SHMQ_QUEUE_BELL = 256       /* reserved: a waiter has armed the door-bell */
+    SHMQ_QUEUE_BELL = 256,      /* reserved: a waiter has armed the door-bell */
+    SHMQ_QUEUE_DROP_OLDEST = 512,   /* a full queue makes room by dropping its oldest message … */
+    SHMQ_QUEUE_DROP_NEWEST = 1024   /* … or drops what was to be sent; neither bit: the sender waits */
 };
+
+#define SHMQ_QUEUE_POLICY (SHMQ_QUEUE_DROP_OLDEST | SHMQ_QUEUE_DROP_NEWEST)
 
 static inline uint64_t shmq_flags_word(uint32_t epoch, uint32_t owner, uint32_t bits)
 {
@@ -124,18 +135,35 @@ static inline uint32_t shmq_flags_epoch(uint64_t word) { return (uint32_t)(word 
 static inline uint32_t shmq_flags_owner(uint64_t word) { return (uint32_t)shmq_field(word, 16, 16); }
 static inline uint32_t shmq_flags_bits(uint64_t word) { return (uint32_t)shmq_field(word, 0, 16); }
 
-/* cfg = kind8 | capacity shift8 | policy8 | topic16 | subscriber16, fixed when the queue is made. */
+/* cfg = kind8 | capacity shift8 | unused8 | topic16 | subscriber index16, fixed before the queue is known to others. */
 enum shmq_kind { SHMQ_KIND_NONE, SHMQ_KIND_INBOX, SHMQ_KIND_WORK, SHMQ_KIND_SUBSCRIBER };
-enum shmq_policy { SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_OLDEST, SHMQ_POLICY_DROP_NEWEST };
 
-static inline uint64_t shmq_config_word(enum shmq_kind kind, uint32_t capacity_shift, enum shmq_policy policy)
+static inline uint64_t shmq_config_word(enum shmq_kind kind, uint32_t capacity_shift, uint32_t topic, uint32_t index)
 {
-    return (uint64_t)kind | (uint64_t)capacity_shift << 8 | (uint64_t)policy << 16;
+    return (uint64_t)kind | (uint64_t)capacity_shift << 8 | (uint64_t)(uint16_t)topic << 24 | (uint64_t)(uint16_t)index << 40;
 }
 
 static inline uint32_t shmq_config_kind(uint64_t word) { return (uint32_t)shmq_field(word, 0, 8); }
 static inline uint32_t shmq_config_capacity_shift(uint64_t word) { return (uint32_t)shmq_field(word, 8, 8); }
-static inline uint32_t shmq_config_policy(uint64_t word) { return (uint32_t)shmq_field(word, 16, 8); }
+static inline uint32_t shmq_config_topic(uint64_t word) { return (uint32_t)shmq_field(word, 24, 16); }
+static inline uint32_t shmq_config_index(uint64_t word) { return (uint32_t)shmq_field(word, 40, 16); }
+
+/* What happens when a queue is full: fixed by its first receiver, as bits of its flags. */
+enum shmq_policy { SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_OLDEST, SHMQ_POLICY_DROP_NEWEST };
+
+static inline uint32_t shmq_policy_bits(enum shmq_policy policy)
+{
+    return policy == SHMQ_POLICY_DROP_OLDEST ? SHMQ_QUEUE_DROP_OLDEST
+        : policy == SHMQ_POLICY_DROP_NEWEST  ? SHMQ_QUEUE_DROP_NEWEST
+                                             : 0;
+}
+
+static inline enum shmq_policy shmq_flags_policy(uint64_t flags)
+{
+    return flags & SHMQ_QUEUE_DROP_OLDEST ? SHMQ_POLICY_DROP_OLDEST
+        : flags & SHMQ_QUEUE_DROP_NEWEST  ? SHMQ_POLICY_DROP_NEWEST
+                                          : SHMQ_POLICY_BLOCK;
+}
 
 /* Who claims a queue = process epoch32 | queue epoch16 | slot16 + 1; 0: nobody. The queue's epoch keeps a handle on an
  * earlier incarnation from giving the present one's claim up. */
@@ -158,7 +186,9 @@ static inline uint64_t shmq_process_word(uint32_t epoch, enum shmq_process_state
 static inline uint32_t shmq_process_epoch(uint64_t word) { return (uint32_t)(word >> 32); }
 static inline uint32_t shmq_process_state(uint64_t word) { return (uint32_t)shmq_field(word, 0, 2); }
 
-/* dir = version48 | qid + 1: the queue that is being named, or 0. */
+/* dir = version48 | qid + 1: the queue that is being named, or SHMQ_DIR_TOPIC + a topic's number, or 0. */
+#define SHMQ_DIR_TOPIC 0x8000u
+
 static inline uint64_t shmq_dir_word(uint64_t version, uint32_t queue) { return version << 16 | (uint16_t)queue; }
 static inline uint64_t shmq_dir_version(uint64_t word) { return word >> 16; }
 static inline uint32_t shmq_dir_queue(uint64_t word) { return (uint32_t)shmq_field(word, 0, 16); }
@@ -171,6 +201,22 @@ static inline uint64_t shmq_from_word(uint32_t gen, uint32_t queue, uint32_t epo
 {
     return (uint64_t)(uint16_t)gen << 48 | (uint64_t)(uint16_t)queue << 32 | epoch;
 }
+
+/* The M words of a FANOUT block: gentag16 | seen24 | want24, a bit of each for every subscriber index. want: its ticket
+ * is not given back yet; want and seen: it holds the message. */
+#define SHMQ_TICKETS 24u            /* in one word */
+#define SHMQ_TICKET_WORDS 5u
+
+static inline uint64_t shmq_tickets_word(uint32_t gen, uint32_t want) { return (uint64_t)(uint16_t)gen << 48 | want; }
+static inline uint64_t shmq_ticket_want(uint32_t index) { return 1ull << index % SHMQ_TICKETS; }
+static inline uint64_t shmq_ticket_seen(uint32_t index) { return 1ull << (SHMQ_TICKETS + index % SHMQ_TICKETS); }
+static inline uint32_t shmq_tickets_wanted(uint64_t word) { return (uint32_t)shmq_field(word, 0, SHMQ_TICKETS); }
+static inline uint32_t shmq_tickets_seen(uint64_t word) { return (uint32_t)shmq_field(word, SHMQ_TICKETS, SHMQ_TICKETS); }
+
+/* A topic's entry of a subscriber = queue epoch32 | qid + 1; 0: nobody. */
+static inline uint64_t shmq_subscriber_word(uint32_t epoch, uint32_t qid) { return (uint64_t)epoch << 32 | (qid + 1); }
+static inline uint32_t shmq_subscriber_epoch(uint64_t word) { return (uint32_t)(word >> 32); }
+static inline uint32_t shmq_subscriber_queue(uint64_t word) { return (uint32_t)word - 1; }
 
 static inline uint32_t shmq_tag(uint64_t word) { return (uint32_t)(word >> 48); }
 static inline uint32_t shmq_from_queue(uint64_t word) { return (uint32_t)shmq_field(word, 32, 16); }
@@ -232,7 +278,7 @@ struct shmq_queue {
     uint64_t tail;          /* senders: hint of the next position to post at */
     uint64_t separate_tail_from_head[7];
     uint64_t head;          /* receivers: hint of the next position to take */
-    uint64_t dropped;       /* senders under drop_oldest and their receivers: messages dropped */
+    uint64_t dropped;       /* senders under a drop policy: messages dropped; one who dies in between leaves it short */
     uint64_t separate_head_from_flags[6];
     uint64_t flags;         /* all: see SHMQ_QUEUE_*; the word that opens and closes */
     uint64_t base;          /* maker at Q1: first position of this incarnation */
@@ -254,12 +300,14 @@ struct shmq_name {
     uint64_t reserved[3];
 };
 
-/* A topic: its name and its subscribers' queues (epoch32 | qid + 1). Reserved for fan-out. */
+/* A topic, named once and for the region's life. flags: epoch32 | owner16 | bits16 as a queue's (USED, OPEN, CLOSING);
+ * text: written by the maker before N1. If the maker dies before N1, its close frees the record. */
 struct shmq_topic {
     uint64_t flags;
     uint64_t text[SHMQ_NAME_WORDS];
-    uint64_t reserved[2];
-    uint64_t subscriber[SHMQ_MAX_SUBSCRIBERS];
+    uint64_t published;     /* publishers: messages so far; a number taken by one who died is a gap */
+    uint64_t indices;       /* subscribers: entries ever used, raised before Q3; what follows need not be looked at */
+    uint64_t subscriber[SHMQ_MAX_SUBSCRIBERS]; /* shmq_subscriber_word; CASed by the queue's owner at Q3 and QC_SUB */
 };
 
 /* Describes the payload beyond its length: touched only by messages that use it, valid while length says so.
@@ -267,9 +315,9 @@ struct shmq_topic {
 struct shmq_envelope {
     uint64_t type;          /* kind8 | dimensions8 | dtype kind8 | byte order8 | item size32 */
     uint64_t shape[3];      /* six extents of 32 bits, two a word */
-    uint64_t sequence;      /* reserved: the publisher's count */
+    uint64_t sequence;      /* of a FANOUT block: its number in the topic */
     uint64_t sent_ns;       /* reserved: when it was sent */
-    uint64_t sender;        /* reserved: slot + 1, epoch of a publisher */
+    uint64_t sender;        /* of a FANOUT block: its publisher's epoch32 | slot + 1 */
     uint64_t reply_to;      /* reserved: a call's number */
 };
 
@@ -278,7 +326,7 @@ struct shmq_block {
     uint64_t word;          /* D, see shmq_block_word: CASed by claimers, stored by the owner */
     uint64_t length;        /* owner: payload bytes, and whether the envelope is valid */
     uint64_t label;         /* owner: label32 (low) | deliveries32: how often it was handed out before */
-    uint64_t m[5];          /* QUEUED life: epoch, from, position, sender; FANOUT life: tickets */
+    uint64_t m[SHMQ_TICKET_WORDS]; /* QUEUED life: epoch, from, position, sender; FANOUT life: tickets */
     struct shmq_envelope envelope;
 };
 

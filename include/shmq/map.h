@@ -18,6 +18,9 @@ enum shmq_result {
     SHMQ_EMPTY = 2,
     SHMQ_TIMEOUT = 3,
     SHMQ_INTERRUPTED = 4,   /* a signal arrived while asleep */
+    SHMQ_DROPPED = 5,       /* the queue's policy dropped the message */
+    SHMQ_TICKET = 6,        /* a take has got a published message: held by ticket */
+    SHMQ_SHARED_BLOCK = 7,  /* others hold the published message, too: copy it */
     SHMQ_CLOSED = -1,       /* the queue is closed, deleted or another incarnation */
     SHMQ_SHUT = -2,         /* the queue was shut down */
     SHMQ_NO_BLOCKS = -3,    /* no free block of that order */
@@ -28,7 +31,8 @@ enum shmq_result {
     SHMQ_STALE = -8,        /* the handle's block is no longer this process's: released, sent, or overwritten */
     SHMQ_CORRUPT = -9,      /* shared memory holds what no shmq process writes */
     SHMQ_INVALID = -10,     /* an argument out of range */
-    SHMQ_MISMATCH = -11     /* the queue exists with another depth or sharing */
+    SHMQ_MISMATCH = -11,    /* the queue exists with another sharing or policy */
+    SHMQ_NO_INDEX = -12     /* the topic has as many subscribers as it can */
 };
 
 struct shmq_geometry {
@@ -109,6 +113,8 @@ struct shmq_queue_ref {
     uint32_t capacity_shift;
     uint64_t depth;
     uint64_t base;
+    uint32_t topic;         /* of a subscriber's queue: which topic, … */
+    uint32_t index;         /* … and as which of its subscribers */
 };
 
 /* Position of the highest bit. `value` is not 0. */

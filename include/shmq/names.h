@@ -10,7 +10,7 @@
 #ifndef SHMQ_NAMES_H
 #define SHMQ_NAMES_H
 
-#include "map.h"
+#include "topics.h"
 
 #ifndef SHMQ_LAP_GAP
 #define SHMQ_LAP_GAP 2 /* a stalled poster's CAS may still expect this lap or, having helped, the next */
@@ -21,9 +21,10 @@
 /* What a queue is made with. */
 struct shmq_queue_spec {
     enum shmq_kind kind;
-    enum shmq_policy policy;
+    enum shmq_policy policy; /* of a subscriber's queue; a work queue's is fixed by its first receiver */
     uint32_t depth;         /* 1 … SHMQ_MAX_DEPTH */
     const char *name;
+    uint32_t topic, index;  /* of a subscriber's queue */
 };
 
 static inline uint32_t shmq_capacity_shift(uint32_t depth)
@@ -66,11 +67,15 @@ static inline int shmq_queue_ref_init(const struct shmq_map *map, uint32_t qid, 
     ref->capacity_shift = shmq_config_capacity_shift(config);
     ref->depth = depth;
     ref->base = base;
+    ref->topic = shmq_config_topic(config);
+    ref->index = shmq_config_index(config);
     if (shmq_flags_epoch(shmq_queue_flags(map, qid)) != epoch)
         return SHMQ_CLOSED;
     if (ref->capacity_shift < SHMQ_MIN_CAPACITY_SHIFT || ref->capacity_shift > SHMQ_MAX_CAPACITY_SHIFT
         || 1u << ref->capacity_shift > shmq_place_slots(map, qid) || depth == 0
-        || depth > 1ull << ref->capacity_shift || ref->kind == SHMQ_KIND_NONE || ref->kind > SHMQ_KIND_SUBSCRIBER)
+        || depth > 1ull << ref->capacity_shift || ref->kind == SHMQ_KIND_NONE || ref->kind > SHMQ_KIND_SUBSCRIBER
+        || (ref->kind == SHMQ_KIND_SUBSCRIBER
+            && (ref->topic >= map->geometry.max_topics || ref->index >= SHMQ_MAX_SUBSCRIBERS)))
         return SHMQ_CORRUPT;
     return SHMQ_OK;
 }
@@ -130,13 +135,15 @@ static inline int shmq_queue_build_at(struct shmq_actor *actor, uint32_t qid, co
         if (flags & SHMQ_QUEUE_USED)
             return SHMQ_IN_USE;
         *epoch = shmq_flags_epoch(flags) + 1;
-    } while (!shmq_cas_seq_cst(&queue->flags, flags, shmq_flags_word(*epoch, actor->slot, SHMQ_QUEUE_USED), SHMQ_Q1));
+    } while (!shmq_cas_seq_cst(&queue->flags, flags,
+        shmq_flags_word(*epoch, actor->slot, SHMQ_QUEUE_USED | shmq_policy_bits(spec->policy)), SHMQ_Q1));
     result = shmq_queue_prepare_slots(map, qid, shift, &base);
     if (result != SHMQ_OK) {
         shmq_queue_abandon(map, qid, *epoch);
         return result;
     }
-    shmq_store_release(&queue->config, shmq_config_word(spec->kind, shift, spec->policy), SHMQ_Q1_FIELD);
+    shmq_store_release(&queue->config, shmq_config_word(spec->kind, shift, spec->topic, spec->index),
+        SHMQ_Q1_FIELD);
     shmq_store_release(&queue->depth, spec->depth, SHMQ_Q1_FIELD);
     shmq_store_release(&queue->base, base, SHMQ_Q1_FIELD);
     shmq_store_release(&queue->tail, shmq_hint_word(*epoch, base), SHMQ_Q1_FIELD);
@@ -168,9 +175,15 @@ static inline void shmq_queue_set_open(const struct shmq_map *map, uint32_t qid,
 /* Complete whatever dir names. Anyone may; idempotent [H3]. */
 static inline void shmq_names_help(const struct shmq_map *map, uint64_t dir)
 {
-    uint32_t qid = shmq_dir_queue(dir) - 1;
+    uint32_t qid = shmq_dir_queue(dir) - 1, topic = shmq_dir_queue(dir) - SHMQ_DIR_TOPIC;
 
-    if (qid < map->geometry.queues) {
+    if (topic < map->geometry.max_topics) {
+        uint64_t flags = shmq_topic_flags(map, topic);
+
+        if (shmq_load_seq_cst(&map->header->dir, SHMQ_N1_RECHECK) != dir)
+            return;
+        shmq_topic_set_open(map, topic, flags);
+    } else if (qid < map->geometry.queues) {
         uint64_t flags = shmq_queue_flags(map, qid);
 
         if (shmq_load_seq_cst(&map->header->dir, SHMQ_N1_RECHECK) != dir) /* else the flags may be a later queue's */
@@ -180,13 +193,27 @@ static inline void shmq_names_help(const struct shmq_map *map, uint64_t dir)
     shmq_cas_seq_cst(&map->header->dir, dir, shmq_dir_word(shmq_dir_version(dir) + 1, 0), SHMQ_N2);
 }
 
-/* Before queue qid's epoch is bumped, dir must not name it any more. */
-static inline void shmq_names_forget(const struct shmq_map *map, uint32_t qid)
+/* Before a queue's or topic's epoch is bumped, dir must not name it any more. `pending` is its number in dir. */
+static inline void shmq_names_forget(const struct shmq_map *map, uint32_t pending)
 {
     uint64_t dir = shmq_load_seq_cst(&map->header->dir, SHMQ_READ);
 
-    if (shmq_dir_queue(dir) == qid + 1)
+    if (shmq_dir_queue(dir) == pending)
         shmq_cas_seq_cst(&map->header->dir, dir, shmq_dir_word(shmq_dir_version(dir) + 1, 0), SHMQ_N2);
+}
+
+/* Give back a topic's record that `owner` reserved and that was never opened. */
+static inline void shmq_topic_abandon(const struct shmq_map *map, uint32_t topic, uint32_t owner)
+{
+    uint64_t flags = shmq_topic_flags(map, topic);
+    uint32_t epoch = shmq_flags_epoch(flags);
+    uint64_t closing = shmq_flags_word(epoch, owner, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
+
+    if (!(flags & SHMQ_QUEUE_USED) || flags & SHMQ_QUEUE_OPEN || shmq_flags_owner(flags) != owner
+        || (flags != closing && !shmq_cas_seq_cst(&map->topic[topic].flags, flags, closing, SHMQ_Q_TOPIC)))
+        return; /* a helper has opened it */
+    shmq_names_forget(map, SHMQ_DIR_TOPIC + topic);
+    shmq_store_release(&map->topic[topic].flags, shmq_flags_word(epoch + 1, 0, 0), SHMQ_Q_TOPIC);
 }
 
 /* Find an open work queue by name. OK or NOT_FOUND. */
@@ -271,7 +298,7 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
 /* Open the actor's own inbox, owned by its process: queue index = process slot. OK, IN_USE, NO_SPACE, INVALID. */
 static inline int shmq_queue_open_inbox(struct shmq_actor *actor, uint32_t depth, struct shmq_queue_ref *ref)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_INBOX, SHMQ_POLICY_BLOCK, depth, "" };
+    struct shmq_queue_spec spec = { SHMQ_KIND_INBOX, SHMQ_POLICY_BLOCK, depth, "", 0, 0 };
     uint32_t epoch;
     int result;
 
@@ -298,10 +325,12 @@ static inline int shmq_queue_set_shut(const struct shmq_queue_ref *ref)
     }
 }
 
-/* The first receiver fixes whether a queue is shared. OK, MISMATCH, CLOSED. */
-static inline int shmq_queue_fix_sharing(const struct shmq_queue_ref *ref, bool shared)
+#define SHMQ_QUEUE_TERMS (SHMQ_QUEUE_SHARED | SHMQ_QUEUE_EXCLUSIVE | SHMQ_QUEUE_POLICY)
+
+/* The first receiver fixes whether a queue is shared, and what happens when it is full. OK, MISMATCH, CLOSED. */
+static inline int shmq_queue_fix_terms(const struct shmq_queue_ref *ref, bool shared, enum shmq_policy policy)
 {
-    uint32_t mine = shared ? SHMQ_QUEUE_SHARED : SHMQ_QUEUE_EXCLUSIVE;
+    uint32_t mine = (shared ? SHMQ_QUEUE_SHARED : SHMQ_QUEUE_EXCLUSIVE) | shmq_policy_bits(policy);
 
     for (;;) {
         uint64_t flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_READ);
@@ -309,19 +338,19 @@ static inline int shmq_queue_fix_sharing(const struct shmq_queue_ref *ref, bool 
         if (shmq_flags_epoch(flags) != ref->epoch || !(flags & SHMQ_QUEUE_OPEN))
             return SHMQ_CLOSED;
         if (flags & (SHMQ_QUEUE_SHARED | SHMQ_QUEUE_EXCLUSIVE))
-            return flags & mine ? SHMQ_OK : SHMQ_MISMATCH;
+            return (flags & SHMQ_QUEUE_TERMS) == mine ? SHMQ_OK : SHMQ_MISMATCH;
         if (shmq_cas_seq_cst(&ref->queue->flags, flags, flags | mine, SHMQ_Q_SHARING))
             return SHMQ_OK;
     }
 }
 
 /* Become a receiver of the queue: its only one, or one of many. OK; IN_USE: another process has claimed it (*holder
- * is its claim word); MISMATCH: the queue has the other kind of sharing; CLOSED. */
+ * is its claim word); MISMATCH: its first receiver has fixed another sharing or policy; CLOSED. */
 static inline int shmq_queue_claim(struct shmq_actor *actor, const struct shmq_queue_ref *ref, bool shared,
-    uint64_t *holder)
+    enum shmq_policy policy, uint64_t *holder)
 {
     uint64_t mine = shmq_claim_word(actor->epoch, ref->epoch, actor->slot);
-    int result = shmq_queue_fix_sharing(ref, shared);
+    int result = shmq_queue_fix_terms(ref, shared, policy);
 
     if (result != SHMQ_OK || shared)
         return result;

@@ -13,7 +13,7 @@
 #ifndef SHMQ_QUEUE_H
 #define SHMQ_QUEUE_H
 
-#include "map.h"
+#include "ticket.h"
 
 #define SHMQ_WALK_SLACK 1024u /* retries granted beyond two rounds before a walk reports FULL or EMPTY [U9] */
 
@@ -27,8 +27,14 @@ struct shmq_place {
 /* What a take has claimed. */
 struct shmq_taken {
     uint32_t block;
-    uint64_t word;          /* its block word, as claimed */
+    uint64_t word;          /* its block word, as claimed; of a published one, as it is */
     uint64_t position;
+};
+
+/* What is taken for. */
+enum shmq_purpose {
+    SHMQ_TO_RECEIVE,
+    SHMQ_TO_DROP            /* a published one need not be marked as held first */
 };
 
 static inline uint64_t shmq_queue_hint(const struct shmq_queue_ref *ref, const uint64_t *word)
@@ -73,6 +79,15 @@ static inline bool shmq_queue_match(uint32_t qid, uint64_t block_word, uint64_t 
     return !((block_word ^ expected) & SHMQ_MATCH_BITS);
 }
 
+/* The same where the queue may be a subscriber's. `block` is a block of the region. */
+static inline bool shmq_place_match(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint32_t block,
+    uint64_t block_word, uint64_t slot_word)
+{
+    return shmq_queue_match(ref->qid, block_word, slot_word)
+        || (ref->kind == SHMQ_KIND_SUBSCRIBER
+            && shmq_ticket_match(map, ref->topic, ref->index, block, block_word, slot_word));
+}
+
 /* OK: the queue is this incarnation and open to senders. Else CLOSED or SHUT. */
 static inline int shmq_queue_admits(const struct shmq_queue_ref *ref, uint64_t flags)
 {
@@ -87,13 +102,16 @@ static inline int shmq_queue_judge(const struct shmq_map *map, const struct shmq
     struct shmq_place place, enum shmq_step clear)
 {
     uint32_t value = shmq_slot_value(place.word);
-    uint64_t word = 0;
+    bool matches = false;
 
-    if (value <= map->geometry.granules)
-        word = shmq_load_acquire(&map->block[value - 1].word, SHMQ_READ); /* pairs with S1, R1 */
+    if (value <= map->geometry.granules) {
+        uint64_t word = shmq_load_acquire(&map->block[value - 1].word, SHMQ_READ); /* pairs with S1, T_FANOUT, R1 */
+
+        matches = shmq_place_match(map, ref, value - 1, word, place.word);
+    }
     if (shmq_load_acquire(place.slot, SHMQ_S2_RECHECK) != place.word)
         return SHMQ_OK;
-    if (value <= map->geometry.granules && shmq_queue_match(ref->qid, word, place.word))
+    if (matches)
         return SHMQ_FULL;
     shmq_cas_seq_cst(place.slot, place.word, shmq_slot_empty(shmq_slot_lap(place.word) + 1), clear);
     return SHMQ_OK;
@@ -233,15 +251,54 @@ static inline void shmq_queue_look_ahead(const struct shmq_map *map, const struc
     shmq_prefetch_write(map->data + shmq_block_offset(map, block));
 }
 
-/* Take the oldest message: its block becomes OWNED by the actor's process, as held from this queue.
- * OK, EMPTY, CLOSED. A slot that names no possible block is cleared and counted. */
-static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_taken *taken)
+/* Clear the slot of a message that was claimed (or is none) and move on. */
+static inline void shmq_queue_pass(const struct shmq_queue_ref *ref, struct shmq_place place, enum shmq_step step)
+{
+    shmq_cas_seq_cst(place.slot, place.word, shmq_slot_empty(shmq_slot_lap(place.word) + 1), step);
+    shmq_store_release(&ref->queue->head, shmq_hint_word(ref->epoch, place.position + 1), SHMQ_R2_HEAD);
+}
+
+/* The place names no message of this queue that is QUEUED: a published one, or none. TICKET: it is taken. EMPTY: a
+ * stale slot was cleared. OK: somebody was faster, look again. */
+SHMQ_SELDOM int shmq_queue_take_other(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+    enum shmq_purpose purpose, struct shmq_place place, uint64_t word, struct shmq_taken *taken)
+{
+    const struct shmq_map *map = actor->map;
+    uint32_t block = shmq_slot_value(place.word) - 1;
+    struct shmq_ticket ticket = { block, shmq_block_gen(word), ref->index };
+    bool sound = block < map->geometry.granules && shmq_block_plausible(map, block, word);
+
+    if (sound && ref->kind == SHMQ_KIND_SUBSCRIBER
+        && shmq_ticket_match(map, ref->topic, ref->index, block, word, place.word)) {
+        if (shmq_load_acquire(place.slot, SHMQ_R1_RECHECK) != place.word)
+            return SHMQ_OK;
+        if (shmq_flags_epoch(shmq_load_acquire(&ref->queue->flags, SHMQ_R1_EPOCH)) != ref->epoch) /* after M [D1] */
+            return SHMQ_CLOSED;
+        if (purpose == SHMQ_TO_RECEIVE ? !shmq_ticket_take(map, ticket)
+                                       : !shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_T_CLEAR))
+            return SHMQ_OK;
+        shmq_queue_pass(ref, place, SHMQ_R2);
+        taken->block = block;
+        taken->word = word;
+        taken->position = place.position;
+        return SHMQ_TICKET;
+    }
+    actor->corrupt += !sound;
+    shmq_queue_pass(ref, place, SHMQ_R3);
+    return SHMQ_EMPTY;
+}
+
+/* Take the oldest message: its block becomes OWNED by the actor's process, as held from this queue, or, of a published
+ * one, the queue's ticket is taken (to receive) or given back (to drop).
+ * OK, TICKET, EMPTY, CLOSED. A slot that names no possible block is cleared and counted. */
+static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_queue_ref *ref, enum shmq_purpose purpose,
+    struct shmq_taken *taken)
 {
     const struct shmq_map *map = actor->map;
 
     for (uint64_t budget = (2ull << ref->capacity_shift) + SHMQ_WALK_SLACK; budget; budget--) {
         struct shmq_place place;
-        uint64_t word = 0, empty, mine;
+        uint64_t word = 0, mine;
         uint32_t block;
         int result = shmq_queue_find_head(ref, &place);
 
@@ -249,7 +306,6 @@ static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_qu
             return result;
         block = shmq_slot_value(place.word) - 1;
         shmq_queue_prefetch(map, place.slot, block);
-        empty = shmq_slot_empty(shmq_slot_lap(place.word) + 1);
         if (block < map->geometry.granules)
             word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with S1: sees the block's bytes */
         if (shmq_load_acquire(place.slot, SHMQ_R1_RECHECK) != place.word)
@@ -257,16 +313,15 @@ static inline int shmq_queue_take(struct shmq_actor *actor, const struct shmq_qu
         if (shmq_flags_epoch(shmq_load_acquire(&ref->queue->flags, SHMQ_R1_EPOCH)) != ref->epoch) /* [D1] */
             return SHMQ_CLOSED;
         if (!shmq_queue_match(ref->qid, word, place.word) || !shmq_block_plausible(map, block, word)) {
-            actor->corrupt += block >= map->geometry.granules || !shmq_block_plausible(map, block, word);
-            shmq_cas_seq_cst(place.slot, place.word, empty, SHMQ_R3);
-            shmq_store_release(&ref->queue->head, shmq_hint_word(ref->epoch, place.position + 1), SHMQ_R2_HEAD);
+            result = shmq_queue_take_other(actor, ref, purpose, place, word, taken);
+            if (result == SHMQ_TICKET || result == SHMQ_CLOSED)
+                return result;
             continue;
         }
         mine = shmq_block_move(word, SHMQ_STATE_OWNED, ref->qid + 1, actor->slot);
         if (!shmq_cas_seq_cst(&map->block[block].word, word, mine, SHMQ_R1))
             continue;
-        shmq_cas_seq_cst(place.slot, place.word, empty, SHMQ_R2);
-        shmq_store_release(&ref->queue->head, shmq_hint_word(ref->epoch, place.position + 1), SHMQ_R2_HEAD);
+        shmq_queue_pass(ref, place, SHMQ_R2);
         taken->block = block;
         taken->word = mine;
         taken->position = place.position;

@@ -12,12 +12,20 @@
 #include "retire.h"
 
 #define SHMQ_CANDIDATES 512u    /* messages judged with one look at each queue involved */
+#define SHMQ_PUBLISHED 128u     /* of them published ones */
 
 /* A block of the dead process that stands in, or was taken from, a queue. */
 struct shmq_candidate {
     uint32_t block;
     bool posted;            /* found in the ring, with its generation */
     uint64_t word;
+};
+
+/* A block that the dead process published: to which subscribers had it been posted when their rings were searched? */
+struct shmq_published {
+    uint32_t block;
+    uint64_t word;
+    uint64_t posted[(SHMQ_MAX_SUBSCRIBERS + 63) / 64]; /* by index */
 };
 
 struct shmq_closer {
@@ -27,6 +35,8 @@ struct shmq_closer {
     uint64_t requeued[(SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES) / 64]; /* queues with something requeued, one bit each */
     uint32_t count;
     struct shmq_candidate candidate[SHMQ_CANDIDATES]; /* in the order of their blocks */
+    uint32_t published_count;
+    struct shmq_published published[SHMQ_PUBLISHED]; /* likewise */
 };
 
 /* The queue that an OWNED or QUEUED block word names. */
@@ -222,6 +232,144 @@ static inline void shmq_closer_judge(struct shmq_closer *closer)
     closer->count = 0;
 }
 
+/* ---- step 3: published blocks ---------------------------------------------------------------------------- */
+
+/* A subscriber's entry: its queue, and whether the queue is the dead process's. False: nobody has the index. */
+struct shmq_entry {
+    uint32_t qid;
+    uint32_t epoch;
+    uint64_t flags;         /* read after the entry */
+};
+
+static inline bool shmq_closer_entry(const struct shmq_map *map, uint32_t topic, uint32_t index, struct shmq_entry *entry)
+{
+    uint64_t word = shmq_load_seq_cst(&map->topic[topic].subscriber[index], SHMQ_READ); /* pairs with Q3, QC_SUB */
+
+    entry->qid = shmq_subscriber_queue(word);
+    entry->epoch = shmq_subscriber_epoch(word);
+    if (!word || entry->qid >= map->geometry.queues)
+        return false;
+    entry->flags = shmq_load_seq_cst(&map->queue[entry->qid].flags, SHMQ_C3_FLAGS); /* before the ring [D10] */
+    return shmq_flags_epoch(entry->flags) == entry->epoch;
+}
+
+/* Note which of the published blocks stand in the ring of one subscriber. */
+static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uint32_t qid, uint32_t topic, uint32_t index)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t *slots = shmq_map_slots(map, qid);
+    uint32_t count = shmq_place_slots(map, qid);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
+        uint32_t low = 0, high = closer->published_count, block = shmq_slot_value(slot_word) - 1;
+
+        if (!shmq_slot_value(slot_word))
+            continue;
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+
+            if (closer->published[middle].block < block)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < closer->published_count && closer->published[low].block == block
+            && shmq_block_queue(closer->published[low].word) == topic + 1
+            && shmq_slot_gen(slot_word) == (shmq_block_gen(closer->published[low].word) & 0xfff))
+            closer->published[low].posted[index / 64] |= 1ull << index % 64;
+    }
+}
+
+/* Give the ticket of one subscriber back for every block that was never posted to it, or to a queue that is closed. */
+static inline void shmq_closer_judge_subscriber(struct shmq_closer *closer, uint32_t topic, uint32_t index)
+{
+    const struct shmq_map *map = closer->as->map;
+    struct shmq_entry entry;
+    bool open = shmq_closer_entry(map, topic, index, &entry) && entry.flags & SHMQ_QUEUE_OPEN;
+
+    if (open)
+        shmq_closer_search_subscriber(closer, entry.qid, topic, index);
+    for (uint32_t i = 0; i < closer->published_count; i++) {
+        struct shmq_published *published = &closer->published[i];
+        struct shmq_ticket ticket = { published->block, shmq_block_gen(published->word), index };
+
+        if (shmq_block_queue(published->word) == topic + 1
+            && !(open && published->posted[index / 64] >> index % 64 & 1))
+            shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_C3_TICKET);
+    }
+}
+
+static inline void shmq_closer_claim_last(struct shmq_actor *as, uint32_t block, uint32_t gen)
+{
+    uint64_t mine;
+
+    if (shmq_ticket_claim_last(as, block, gen, &mine))
+        shmq_buddy_free(as, block);
+}
+
+/* Judge what the dead process published: the posted part is delivered, the rest is taken back. The process is dead, so
+ * its posts precede the search; who takes a message marks its ticket before it clears the slot. */
+static inline void shmq_closer_judge_published(struct shmq_closer *closer)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t i = 0; i < closer->published_count; i++) {
+        uint32_t topic = shmq_block_queue(closer->published[i].word) - 1;
+        bool judged = false;
+
+        for (uint32_t before = 0; before < i && !judged; before++)
+            judged = shmq_block_queue(closer->published[before].word) == topic + 1;
+        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS && !judged; index++)
+            if (index < shmq_load_acquire(&map->topic[topic].indices, SHMQ_READ)) /* pairs with Q_INDICES */
+                shmq_closer_judge_subscriber(closer, topic, index);
+    }
+    for (uint32_t i = 0; i < closer->published_count; i++)
+        shmq_closer_claim_last(closer->as, closer->published[i].block, shmq_block_gen(closer->published[i].word));
+    closer->published_count = 0;
+}
+
+/* Tickets that the dead process held as a subscriber are given back. */
+static inline void shmq_closer_drop_held(struct shmq_closer *closer, uint32_t block, uint64_t word)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t i = 0; i < SHMQ_TICKET_WORDS; i++) {
+        uint32_t seen = shmq_tickets_seen(shmq_load_seq_cst(&map->block[block].m[i], SHMQ_READ)); /* pairs with T_SEEN */
+
+        for (; seen; seen &= seen - 1) {
+            uint32_t index = i * SHMQ_TICKETS + (uint32_t)__builtin_ctz(seen);
+            struct shmq_ticket ticket = { block, shmq_block_gen(word), index };
+            struct shmq_entry entry;
+
+            if (shmq_closer_entry(map, shmq_block_queue(word) - 1, index, &entry)
+                && shmq_closer_owns(closer->as, entry.flags))
+                shmq_ticket_clear(map, ticket, SHMQ_TICKET_ANY, SHMQ_C3_TICKET);
+        }
+    }
+}
+
+static inline void shmq_closer_meet_published(struct shmq_closer *closer, uint32_t block, uint64_t word, bool kept)
+{
+    if (shmq_block_queue(word) - 1 >= closer->as->map->geometry.max_topics)
+        return;
+    if (!kept)
+        shmq_closer_drop_held(closer, block, word);
+    if (shmq_block_owner(word) == closer->as->slot) {
+        struct shmq_published *published = &closer->published[closer->published_count++];
+
+        memset(published, 0, sizeof *published);
+        published->block = block;
+        published->word = word;
+        if (closer->published_count == SHMQ_PUBLISHED)
+            shmq_closer_judge_published(closer);
+    } else {
+        shmq_closer_claim_last(closer->as, block, shmq_block_gen(word));
+    }
+}
+
+/* ---- step 3: all of them --------------------------------------------------------------------------------- */
+
 /* A requeued block tells its queue's receivers again, whoever made it; a stale one is freed [D13]. */
 static inline void shmq_closer_meet_requeued(struct shmq_closer *closer, uint32_t block, uint64_t word)
 {
@@ -244,10 +392,13 @@ static inline void shmq_closer_meet(struct shmq_closer *closer, uint32_t block, 
 {
     uint32_t state = shmq_block_state(word);
     uint32_t qid = shmq_block_queue(word) - 1;
-    bool mine = shmq_block_owner(word) == closer->as->slot && !shmq_closer_keeps(closer, block);
+    bool kept = shmq_closer_keeps(closer, block);
+    bool mine = shmq_block_owner(word) == closer->as->slot && !kept;
 
     if (state == SHMQ_STATE_REQUEUE) {
         shmq_closer_meet_requeued(closer, block, word);
+    } else if (state == SHMQ_STATE_FANOUT) {
+        shmq_closer_meet_published(closer, block, word, kept);
     } else if (mine && state == SHMQ_STATE_OWNED && qid >= closer->as->map->geometry.queues) {
         shmq_closer_reclaim(closer->as, block, word);
     } else if (mine && (state == SHMQ_STATE_OWNED || state == SHMQ_STATE_QUEUED)
@@ -274,6 +425,7 @@ static inline void shmq_closer_scan(struct shmq_closer *closer)
             shmq_closer_meet(closer, block, word);
     }
     shmq_closer_judge(closer);
+    shmq_closer_judge_published(closer);
 }
 
 /* ---- step 4 and 5: tell the others, give up the records -------------------------------------------------- */
@@ -297,8 +449,17 @@ static inline void shmq_closer_announce(struct shmq_closer *closer)
         shmq_wake(map, shmq_starved(map), SHMQ_ALL_SLEEPERS);
 }
 
-static inline void shmq_closer_give_up_queues(struct shmq_actor *as, uint32_t epoch)
+/* A subscriber's queue stays until no message of it is held any more: its tickets are found by its index [D4]. */
+static inline bool shmq_closer_still_needs(const struct shmq_closer *closer, uint32_t qid)
 {
+    uint64_t config = shmq_load_acquire(&closer->as->map->queue[qid].config, SHMQ_READ);
+
+    return closer->kept_count && shmq_config_kind(config) == SHMQ_KIND_SUBSCRIBER;
+}
+
+static inline void shmq_closer_give_up_queues(struct shmq_closer *closer, uint32_t epoch)
+{
+    const struct shmq_actor *as = closer->as;
     const struct shmq_map *map = as->map;
 
     for (uint32_t qid = 0; qid < map->geometry.queues; qid++) {
@@ -307,21 +468,23 @@ static inline void shmq_closer_give_up_queues(struct shmq_actor *as, uint32_t ep
 
         if (shmq_claim_slot(claim) == as->slot && shmq_claim_epoch(claim) == epoch) /* of any incarnation [M12] */
             shmq_cas_seq_cst(&map->queue[qid].claim, claim, 0, SHMQ_C4_CLAIM);
-        if (shmq_closer_owns(as, flags))
+        if (shmq_closer_owns(as, flags) && !shmq_closer_still_needs(closer, qid))
             shmq_queue_free_record(map, qid, shmq_flags_epoch(flags));
     }
+    for (uint32_t topic = 0; topic < map->geometry.max_topics; topic++)
+        shmq_topic_abandon(map, topic, as->slot);
 }
 
 static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
 {
     memset(&closer->requeued, 0, sizeof closer->requeued);
-    closer->count = 0;
+    closer->count = closer->published_count = 0;
     shmq_cache_forget(closer->as); /* the scan frees what it held */
     shmq_closer_shut_queues(closer->as);
     shmq_closer_drain_queues(closer->as);
     shmq_closer_scan(closer);
     shmq_closer_announce(closer);
-    shmq_closer_give_up_queues(closer->as, epoch);
+    shmq_closer_give_up_queues(closer, epoch);
 }
 
 /* Give everything up but the `count` blocks in `kept`, and stay attached for their sake: a region is closed while

@@ -12,12 +12,41 @@
 #include "queue.h"
 #include "wait.h"
 
-/* A queued message goes to the actor's process, which frees it. False: somebody was faster. */
-static inline bool shmq_drain_claim(struct shmq_actor *actor, uint32_t qid, uint32_t block, uint64_t word)
-{
-    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, qid + 1, actor->slot);
+/* What a drain has to do with a slot's message. */
+enum shmq_drained {
+    SHMQ_DRAIN_STALE,       /* there is none: only the slot is cleared */
+    SHMQ_DRAIN_BLOCK,       /* a queued one: its block is freed */
+    SHMQ_DRAIN_TICKET,      /* a published one: the queue's ticket is given back */
+    SHMQ_DRAIN_AGAIN        /* somebody was faster: look again */
+};
 
-    return shmq_cas_seq_cst(&actor->map->block[block].word, word, mine, SHMQ_QC2);
+/* Claim the message that a slot names: a queued one goes to the actor's process, of a published one the ticket goes. */
+static inline enum shmq_drained shmq_drain_claim(struct shmq_actor *actor, uint32_t qid, uint32_t block, uint64_t word,
+    uint64_t slot_word)
+{
+    const struct shmq_map *map = actor->map;
+    uint64_t config = shmq_load_acquire(&map->queue[qid].config, SHMQ_READ);
+    struct shmq_ticket ticket = { block, shmq_block_gen(word), shmq_config_index(config) };
+
+    if (!shmq_block_plausible(map, block, word))
+        return SHMQ_DRAIN_STALE;
+    if (shmq_queue_match(qid, word, slot_word))
+        return shmq_cas_seq_cst(&map->block[block].word, word,
+            shmq_block_move(word, SHMQ_STATE_OWNED, qid + 1, actor->slot), SHMQ_QC2) ? SHMQ_DRAIN_BLOCK : SHMQ_DRAIN_AGAIN;
+    if (shmq_config_kind(config) != SHMQ_KIND_SUBSCRIBER
+        || !shmq_ticket_match(map, shmq_config_topic(config), ticket.index, block, word, slot_word))
+        return SHMQ_DRAIN_STALE;
+    return shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_T_CLEAR) ? SHMQ_DRAIN_TICKET : SHMQ_DRAIN_AGAIN;
+}
+
+/* Free a block of the actor's process, whose cache may be none: what a drain does with what is left of a message. */
+static inline void shmq_drain_free(struct shmq_actor *actor, uint32_t block, uint64_t word, enum shmq_drained drained)
+{
+    uint64_t mine;
+
+    if (drained == SHMQ_DRAIN_BLOCK
+        || (drained == SHMQ_DRAIN_TICKET && shmq_ticket_claim_last(actor, block, shmq_block_gen(word), &mine)))
+        shmq_buddy_free(actor, block);
 }
 
 /* Empty one slot, freeing its message. */
@@ -28,7 +57,7 @@ static inline void shmq_drain_slot(struct shmq_actor *actor, uint32_t qid, uint6
     for (uint32_t budget = SHMQ_WALK_SLACK; budget; budget--) {
         uint64_t slot_word = shmq_load_seq_cst(slot, SHMQ_READ), word = 0; /* [D11]: races S2; its S3 sees CLOSING */
         uint32_t block = shmq_slot_value(slot_word) - 1;
-        bool claimed = false;
+        enum shmq_drained drained = SHMQ_DRAIN_STALE;
 
         if (!shmq_slot_value(slot_word))
             return;
@@ -36,14 +65,12 @@ static inline void shmq_drain_slot(struct shmq_actor *actor, uint32_t qid, uint6
             word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with S1 */
         if (shmq_load_acquire(slot, SHMQ_QC2_RECHECK) != slot_word)
             continue;
-        if (shmq_queue_match(qid, word, slot_word) && shmq_block_plausible(map, block, word)) {
-            claimed = shmq_drain_claim(actor, qid, block, word);
-            if (!claimed)
-                continue;
-        }
+        if (block < map->geometry.granules)
+            drained = shmq_drain_claim(actor, qid, block, word, slot_word);
+        if (drained == SHMQ_DRAIN_AGAIN)
+            continue;
         shmq_cas_seq_cst(slot, slot_word, shmq_slot_empty(shmq_slot_lap(slot_word) + 1), SHMQ_QC3);
-        if (claimed)
-            shmq_buddy_free(actor, block);
+        shmq_drain_free(actor, block, word, drained);
         return;
     }
 }
@@ -64,10 +91,17 @@ static inline void shmq_queue_wake_all(const struct shmq_map *map, uint32_t qid)
     shmq_wake(map, shmq_senders(&map->queue[qid]), SHMQ_ALL_SLEEPERS);
 }
 
-/* The record of a closed queue of the actor's process is free for another. */
+/* The record of a closed queue of the actor's process is free for another. A subscriber's has left its topic before:
+ * whoever takes the index next has another queue. */
 static inline void shmq_queue_free_record(const struct shmq_map *map, uint32_t qid, uint32_t epoch)
 {
-    shmq_names_forget(map, qid);
+    uint64_t config = shmq_load_acquire(&map->queue[qid].config, SHMQ_READ);
+    uint32_t topic = shmq_config_topic(config), index = shmq_config_index(config);
+
+    if (shmq_config_kind(config) == SHMQ_KIND_SUBSCRIBER && topic < map->geometry.max_topics
+        && index < SHMQ_MAX_SUBSCRIBERS)
+        shmq_cas_seq_cst(&map->topic[topic].subscriber[index], shmq_subscriber_word(epoch, qid), 0, SHMQ_QC_SUB);
+    shmq_names_forget(map, qid + 1);
     shmq_store_release(&map->queue[qid].flags, shmq_flags_word(epoch + 1, 0, 0), SHMQ_QC4);
 }
 

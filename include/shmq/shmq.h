@@ -24,6 +24,7 @@
 #include "census.h"
 #include "channel.h"
 #include "envelope.h"
+#include "publish.h"
 #include "region.h"
 
 /* What a result means, in a few words. */
@@ -35,6 +36,9 @@ static inline const char *shmq_strerror(int result)
     case SHMQ_EMPTY: return "the queue is empty";
     case SHMQ_TIMEOUT: return "timed out";
     case SHMQ_INTERRUPTED: return "interrupted by a signal";
+    case SHMQ_DROPPED: return "the queue is full and its policy is to drop";
+    case SHMQ_TICKET: return "a published message was taken";
+    case SHMQ_SHARED_BLOCK: return "others hold the published message, too";
     case SHMQ_CLOSED: return "the queue is closed or deleted";
     case SHMQ_SHUT: return "the queue is shut down";
     case SHMQ_NO_BLOCKS: return "no free block of that size";
@@ -45,7 +49,8 @@ static inline const char *shmq_strerror(int result)
     case SHMQ_STALE: return "the block is no longer this handle's";
     case SHMQ_CORRUPT: return "shared memory holds what no shmq process writes";
     case SHMQ_INVALID: return "an argument is out of range";
-    case SHMQ_MISMATCH: return "the queue has the other kind of sharing";
+    case SHMQ_MISMATCH: return "the queue's first receiver has fixed another sharing or policy";
+    case SHMQ_NO_INDEX: return "the topic has as many subscribers as it can";
     default: return "unknown result";
     }
 }

@@ -56,12 +56,31 @@
     X(RQ2, "claim a requeued block of an older incarnation, to free it")                     \
     X(RQ3, "note that nothing requeued is left")                                             \
     X(ACK, "release: acknowledge, the block is plain property")                              \
+    /* overflow and fan-out */                                                               \
+    X(DROP, "count a dropped message")                                                       \
+    X(T_NUMBER, "take the next number of the topic")                                         \
+    X(T_WORDS, "write number and publisher into the envelope")                               \
+    X(T_WANT, "write a word of tickets")                                                     \
+    X(T_FANOUT, "the block word becomes FANOUT")                                             \
+    X(T_OPEN, "re-read the subscriber's flags after the post")                               \
+    X(T_UNPOST, "closed after the post: clear the slot")                                     \
+    X(T_SEEN, "a subscriber takes its ticket: the message is held")                          \
+    X(T_CLEAR, "a ticket is given back")                                                     \
+    X(T_GEN, "re-read the block word before a ticket is given back")                         \
+    X(T_ZERO, "look whether any ticket is left")                                             \
+    X(T_LAST, "none is left: claim the block")                                               \
+    X(T_ALONE, "the only holder makes the block its own")                                    \
+    X(Q_INDICES, "raise the count of subscriber indices in use")                             \
+    X(Q3, "enter the subscriber in its topic")                                               \
+    X(QC_SUB, "take the subscriber out of its topic")                                        \
+    X(Q_TOPIC, "reserve, build or give back a topic's record")                               \
+    X(Q_TOPIC_OPEN, "open the topic")                                                        \
     /* queues and names */                                                                   \
     X(Q1, "reserve the queue record")                                                        \
     X(Q1_SLOT, "rewrite a slot two laps on")                                                 \
     X(Q1_FIELD, "write a field of a queue under construction")                               \
     X(Q2, "open the queue")                                                                  \
-    X(Q_SHARING, "fix shared or exclusive")                                                  \
+    X(Q_SHARING, "fix shared or exclusive, and the policy")                                  \
     X(Q_SHUT, "shut the queue down")                                                         \
     X(QC1, "close: OPEN -> CLOSING")                                                         \
     X(QC2, "close: claim a queued message, to free it")                                      \
@@ -93,6 +112,7 @@
     X(C3_REQUEUE, "close: a held work message goes back to its queue")                       \
     X(C3_RECHECK, "close: re-read the flags after making it REQUEUE")                        \
     X(C3_UNDO, "close: the queue was gone, the block is property again")                     \
+    X(C3_TICKET, "close: a ticket of the dead, or never posted by it, is given back")        \
     X(C4_RQ, "close: tell receivers that something was requeued")                            \
     X(C4_CLAIM, "close: clear a claim")                                                      \
     X(C5, "close: the process slot becomes FREE")                                            \

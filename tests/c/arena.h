@@ -15,8 +15,8 @@
 
 #include "shmq/await.h"
 #include "shmq/census.h"
-#include "shmq/channel.h"
 #include "shmq/envelope.h"
+#include "shmq/publish.h"
 #include "shmq/recover.h"
 
 #define ARENA_WAKES 32
@@ -198,7 +198,7 @@ static inline void arena_close(uint32_t slot)
 
 static inline void arena_open(struct shmq_actor *actor, const char *name, uint32_t depth, struct shmq_queue_ref *ref)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, name };
+    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, name, 0, 0 };
 
     CHECK_EQUAL(shmq_queue_open(actor, &spec, true, ref), SHMQ_OK);
 }

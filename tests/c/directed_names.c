@@ -74,7 +74,7 @@ static void open_gamma_body(void *argument) { sim_do_open(argument, SIM_GAMMA, 2
 /* The third died after N1: dir names its queue, which is not open yet. */
 static void stage_pending(void)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 2, sim_name(SIM_BETA) };
+    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 2, sim_name(SIM_BETA), 0, 0 };
     uint32_t qid, epoch;
     uint64_t dir;
 

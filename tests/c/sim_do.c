@@ -251,7 +251,7 @@ void sim_do_close_inbox(struct sim_process *process)
 
 int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool create)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, sim_name(name) };
+    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, sim_name(name), 0, 0 };
     struct shmq_queue_ref ref;
     struct sim_opened *opened = &process->named[name];
     int result = shmq_queue_open(&process->actor, &spec, create, &ref);
@@ -275,7 +275,7 @@ int sim_do_claim(struct sim_process *process, uint32_t name, bool shared)
 {
     struct sim_opened *opened = &process->named[name];
     uint64_t holder = 0;
-    int result = shmq_queue_claim(&process->actor, &opened->ref, shared, &holder);
+    int result = shmq_queue_claim(&process->actor, &opened->ref, shared, SHMQ_POLICY_BLOCK, &holder);
 
     sim_operation_end();
     SIM_CHECK(result == SHMQ_OK || result == SHMQ_IN_USE || result == SHMQ_MISMATCH || result == SHMQ_CLOSED,

@@ -63,7 +63,7 @@ static void make(void)
     now.me.cache.limit = 8;
     arena_open(&now.me, "jobs", 5, &now.jobs);
     CHECK_EQUAL(shmq_queue_open_inbox(&now.me, 64, &now.inbox), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_claim(&now.me, &now.jobs, true, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&now.me, &now.jobs, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     arena_send(&now.me, &now.jobs, 1);
     arena_hold(&dead, &now.jobs, 1, &message);
     arena_close(0);
@@ -122,7 +122,7 @@ static void restore(void)
 
 static volatile unsigned char sink;
 
-static void check_result(int result) { CHECK(result >= SHMQ_MISMATCH && result <= SHMQ_INTERRUPTED); }
+static void check_result(int result) { CHECK(result >= SHMQ_NO_INDEX && result <= SHMQ_SHARED_BLOCK); }
 
 /* Both ends of what a block may be used for lie within the data segment, whose end faults. */
 static void use(uint32_t block, uint64_t bytes)
@@ -244,8 +244,8 @@ static void old_handles(void)
 
 static void names(void)
 {
-    struct shmq_queue_spec jobs = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 5, "jobs" };
-    struct shmq_queue_spec fresh = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 9, "fresh" };
+    struct shmq_queue_spec jobs = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 5, "jobs", 0, 0 };
+    struct shmq_queue_spec fresh = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 9, "fresh", 0, 0 };
     struct shmq_queue_ref ref;
     int result = shmq_queue_open(&now.me, &jobs, true, &ref);
 
@@ -275,8 +275,8 @@ static void claims(void)
 {
     uint64_t holder;
 
-    check_result(shmq_queue_claim(&now.me, &now.jobs, true, &holder));
-    check_result(shmq_queue_claim(&now.other, &now.inbox, false, &holder));
+    check_result(shmq_queue_claim(&now.me, &now.jobs, true, SHMQ_POLICY_BLOCK, &holder));
+    check_result(shmq_queue_claim(&now.other, &now.inbox, false, SHMQ_POLICY_BLOCK, &holder));
     shmq_queue_unclaim(&now.other, &now.inbox);
 }
 

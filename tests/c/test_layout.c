@@ -75,12 +75,13 @@ static void flags_keep_epoch_owner_and_bits_at_their_limits(void)
 
 static void the_other_words_keep_their_fields_at_their_limits(void)
 {
-    uint64_t config = shmq_config_word(SHMQ_KIND_SUBSCRIBER, 255, SHMQ_POLICY_DROP_NEWEST);
+    uint64_t config = shmq_config_word(SHMQ_KIND_SUBSCRIBER, 255, 0xfffe, 0xfffd);
     uint64_t dir = shmq_dir_word((1ull << 48) - 1, 0xffff), from = shmq_from_word(0x1ffff, 0xffff, UINT32_MAX);
 
     CHECK_EQUAL(shmq_config_kind(config), SHMQ_KIND_SUBSCRIBER);
     CHECK_EQUAL(shmq_config_capacity_shift(config), 255);
-    CHECK_EQUAL(shmq_config_policy(config), SHMQ_POLICY_DROP_NEWEST);
+    CHECK_EQUAL(shmq_config_topic(config), 0xfffe);
+    CHECK_EQUAL(shmq_config_index(config), 0xfffd);
     CHECK_EQUAL(shmq_dir_version(dir), (1ull << 48) - 1);
     CHECK_EQUAL(shmq_dir_queue(dir), 0xffff);
     CHECK_EQUAL(shmq_dir_word(1ull << 48, 7), shmq_dir_word(0, 7));

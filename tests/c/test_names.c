@@ -15,7 +15,7 @@ static void make(void)
 
 static struct shmq_queue_spec spec_of(const char *name, uint32_t depth)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, name };
+    struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, depth, name, 0, 0 };
 
     return spec;
 }
@@ -470,12 +470,12 @@ static void a_handle_is_not_made_from_impossible_words(void)
     for (uint32_t shift = 0; shift < 256; shift++) {
         int expected = shift == 6 ? SHMQ_OK : SHMQ_CORRUPT; /* no more slots than were reserved, no fewer than 64 */
 
-        queue->config = shmq_config_word(SHMQ_KIND_WORK, shift, SHMQ_POLICY_BLOCK);
+        queue->config = shmq_config_word(SHMQ_KIND_WORK, shift, 0, 0);
         CHECK_EQUAL(shmq_queue_ref_init(&arena.map, ref.qid, ref.epoch, &ref), expected);
     }
-    queue->config = shmq_config_word(SHMQ_KIND_NONE, 6, SHMQ_POLICY_BLOCK);
+    queue->config = shmq_config_word(SHMQ_KIND_NONE, 6, 0, 0);
     CHECK_EQUAL(shmq_queue_ref_init(&arena.map, ref.qid, ref.epoch, &ref), SHMQ_CORRUPT);
-    queue->config = shmq_config_word((enum shmq_kind)200, 6, SHMQ_POLICY_BLOCK);
+    queue->config = shmq_config_word((enum shmq_kind)200, 6, 0, 0);
     CHECK_EQUAL(shmq_queue_ref_init(&arena.map, ref.qid, ref.epoch, &ref), SHMQ_CORRUPT);
     queue->config = saved.config;
     queue->depth = 0;
@@ -500,7 +500,7 @@ static void a_queue_is_described_as_it_is(void)
     make();
     CHECK(!shmq_queue_describe(&arena.map, FIRST, &info));
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     arena_send(&me, &ref, 1);
     CHECK_EQUAL(shmq_queue_shut(&me, &ref), SHMQ_OK);
     CHECK(shmq_queue_describe(&arena.map, FIRST, &info));
@@ -520,14 +520,14 @@ static void an_exclusive_queue_has_one_receiver_at_a_time(void)
 
     make();
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_IN_USE);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_IN_USE);
     CHECK_EQUAL(holder, shmq_claim_word(me.epoch, ref.epoch, 1));
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, true, &holder), SHMQ_MISMATCH);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_MISMATCH);
     shmq_queue_unclaim(&other, &ref); /* not its own */
     CHECK_EQUAL(ref.queue->claim, shmq_claim_word(me.epoch, ref.epoch, 1));
     shmq_queue_unclaim(&me, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
 }
 
 static void a_shared_queue_has_any_number_of_receivers_and_no_exclusive_one(void)
@@ -537,9 +537,9 @@ static void a_shared_queue_has_any_number_of_receivers_and_no_exclusive_one(void
 
     make();
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, true, &holder), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, true, &holder), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_MISMATCH);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_MISMATCH);
     CHECK_EQUAL(ref.queue->claim, 0);
 }
 
@@ -549,12 +549,12 @@ static void sharing_is_fixed_by_the_first_receiver_also_where_another_was_faster
 
     make();
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_fix_sharing(&ref, false), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_fix_sharing(&ref, true), SHMQ_MISMATCH);
-    CHECK_EQUAL(shmq_queue_fix_sharing(&ref, false), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_fix_terms(&ref, false, SHMQ_POLICY_BLOCK), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_fix_terms(&ref, true, SHMQ_POLICY_BLOCK), SHMQ_MISMATCH);
+    CHECK_EQUAL(shmq_queue_fix_terms(&ref, false, SHMQ_POLICY_BLOCK), SHMQ_OK);
     CHECK_EQUAL(ref.queue->flags & (SHMQ_QUEUE_SHARED | SHMQ_QUEUE_EXCLUSIVE), SHMQ_QUEUE_EXCLUSIVE);
     ref.queue->flags &= ~(uint64_t)SHMQ_QUEUE_OPEN;
-    CHECK_EQUAL(shmq_queue_fix_sharing(&ref, false), SHMQ_CLOSED);
+    CHECK_EQUAL(shmq_queue_fix_terms(&ref, false, SHMQ_POLICY_BLOCK), SHMQ_CLOSED);
 }
 
 static void the_claim_of_a_dead_receiver_is_free_and_a_later_incarnations_is_not(void)
@@ -564,7 +564,7 @@ static void the_claim_of_a_dead_receiver_is_free_and_a_later_incarnations_is_not
 
     make();
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     arena_close(2);
     CHECK_EQUAL(ref.queue->claim, 0);
     arena_enter(&other, 2);
@@ -582,7 +582,7 @@ static void a_claim_through_an_outdated_handle_is_refused(void)
     arena_open(&me, "jobs", 10, &ref);
     CHECK_EQUAL(shmq_queue_delete(&me, &ref), SHMQ_OK);
     arena_open(&me, "jobs", 10, &again);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_CLOSED);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_CLOSED);
     CHECK_EQUAL(again.queue->claim, 0);
     CHECK_EQUAL(again.queue->flags & SHMQ_QUEUE_EXCLUSIVE, 0);
 }
@@ -594,12 +594,12 @@ static void a_claim_is_not_given_up_through_a_handle_on_an_earlier_incarnation(v
 
     make();
     arena_open(&me, "jobs", 10, &earlier);
-    CHECK_EQUAL(shmq_queue_claim(&me, &earlier, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&me, &earlier, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_delete(&me, &earlier), SHMQ_OK);
     arena_open(&me, "jobs", 10, &ref);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     shmq_queue_unclaim(&me, &earlier);
-    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, &holder), SHMQ_IN_USE);
+    CHECK_EQUAL(shmq_queue_claim(&other, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_IN_USE);
     arena_close(1);
     CHECK_EQUAL(ref.queue->claim, 0);
 }
@@ -614,7 +614,7 @@ static void a_shut_queue_can_still_be_claimed_to_receive_what_is_left(void)
     arena_send(&me, &ref, 1);
     CHECK_EQUAL(shmq_queue_shut(&me, &ref), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_shut(&me, &ref), SHMQ_OK);
-    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&me, &ref, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     arena_receive(&me, &ref, 1);
     arena_nothing(&me, &ref, SHMQ_SHUT);
     CHECK_EQUAL(shmq_queue_delete(&me, &ref), SHMQ_OK);

@@ -570,7 +570,7 @@ static void a_take_touches_nothing_of_another_incarnation(void)
     block = block_at(queue.base);
     word = arena_word(block);
     queue.epoch--;
-    CHECK_EQUAL(shmq_queue_take(&me, &queue, &taken), SHMQ_CLOSED);
+    CHECK_EQUAL(shmq_queue_take(&me, &queue, SHMQ_TO_RECEIVE, &taken), SHMQ_CLOSED);
     CHECK_EQUAL(arena_word(block), word);
     CHECK_EQUAL(arena_times_queued(&queue, block), 1);
 }

@@ -539,7 +539,7 @@ static void a_message_that_the_victim_sent_to_itself_is_freed(void)
 
 /* ---- queues and names ------------------------------------------------------------------------------------ */
 
-static const struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 10, "half" };
+static const struct shmq_queue_spec spec = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 10, "half", 0, 0 };
 
 static void after_Q1_the_record_is_free_again(void)
 {
@@ -805,7 +805,7 @@ static void a_close_that_keeps_pinned_blocks_gives_up_all_else(void)
 /* A victim in the middle of everything at once. Labels 1 to 3 are to be delivered from jobs afterwards, no other. */
 static void make_rich(void)
 {
-    static const struct shmq_queue_spec named = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 10, "named" };
+    static const struct shmq_queue_spec named = { SHMQ_KIND_WORK, SHMQ_POLICY_BLOCK, 10, "named", 0, 0 };
     struct shmq_queue_ref doomed, claimed;
     struct shmq_message message;
     uint32_t qid, epoch, unit;
@@ -835,7 +835,7 @@ static void make_rich(void)
     arena_send(&me, &inbox, 6);
     arena_hold(&victim, &inbox, 5, &message);
     arena_send(&me, &doomed, 7);
-    CHECK_EQUAL(shmq_queue_claim(&victim, &claimed, false, &holder), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_claim(&victim, &claimed, false, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_begin_close(&doomed, SHMQ_NO_OWNER, VICTIM), SHMQ_OK);
     CHECK_EQUAL(shmq_names_build(&victim, &named, &qid, &epoch), SHMQ_OK); /* N1 */
     arena.map.header->dir = shmq_dir_word(shmq_dir_version(arena.map.header->dir) + 1, qid + 1);
