@@ -27,6 +27,7 @@ enum shmq_error_code {
     SHMQ_ERROR_GONE = -111,          /* a file of the region is missing, and it is not being removed */
     SHMQ_ERROR_SYSTEM = -112,        /* another system call failed: what (which), os_errno */
     SHMQ_ERROR_FORKED = -113,        /* the parent's handle in a forked child: found, expected (pids) */
+    SHMQ_ERROR_PROCESS_NAME = -115,  /* another process has the name: pids (who) */
     SHMQ_ERROR_AGAIN = -114          /* the region changed hands meanwhile: start over. Never leaves region.h */
 };
 
@@ -63,6 +64,7 @@ static inline const char *shmq_error_text(int code)
     case SHMQ_ERROR_GONE: return "files of the region are gone";
     case SHMQ_ERROR_SYSTEM: return "a system call failed";
     case SHMQ_ERROR_FORKED: return "a handle of the parent in a forked child";
+    case SHMQ_ERROR_PROCESS_NAME: return "another process has this name";
     case SHMQ_ERROR_AGAIN: return "the region changed hands meanwhile";
     default: return "no error";
     }

@@ -216,28 +216,33 @@ static inline void shmq_topic_abandon(const struct shmq_map *map, uint32_t topic
     shmq_store_release(&map->topic[topic].flags, shmq_flags_word(epoch + 1, 0, 0), SHMQ_Q_TOPIC);
 }
 
-/* Find an open work queue by name. OK or NOT_FOUND. */
-static inline int shmq_names_find(const struct shmq_map *map, const char *name, struct shmq_queue_ref *ref)
+/* Find an open work queue, or a process's inbox, by name. OK or NOT_FOUND. */
+static inline int shmq_names_find(const struct shmq_map *map, enum shmq_kind kind, const char *name,
+    struct shmq_queue_ref *ref)
 {
+    uint32_t first = kind == SHMQ_KIND_INBOX ? 0 : map->geometry.max_processes;
+    uint32_t end = kind == SHMQ_KIND_INBOX ? map->geometry.max_processes : map->geometry.queues;
     char text[SHMQ_NAME_WORDS * 8];
 
-    for (uint32_t qid = map->geometry.max_processes; qid < map->geometry.queues; qid++) {
+    for (uint32_t qid = first; qid < end; qid++) {
         uint64_t flags = shmq_queue_flags(map, qid); /* pairs with Q2 */
 
         if (!(flags & SHMQ_QUEUE_OPEN))
             continue;
         shmq_name_load(map->name[qid].text, text);
         if (strcmp(text, name) == 0 && shmq_queue_ref_init(map, qid, shmq_flags_epoch(flags), ref) == SHMQ_OK
-            && ref->kind == SHMQ_KIND_WORK)
+            && ref->kind == kind)
             return SHMQ_OK;
     }
     return SHMQ_NOT_FOUND;
 }
 
-/* Build a queue in any free record. OK, NO_QUEUES, NO_SPACE. */
+/* Build a queue in any free record, an inbox in the process's own. OK, NO_QUEUES, NO_SPACE; IN_USE: it has an inbox. */
 static inline int shmq_names_build(struct shmq_actor *actor, const struct shmq_queue_spec *spec, uint32_t *qid,
     uint32_t *epoch)
 {
+    if (spec->kind == SHMQ_KIND_INBOX)
+        return shmq_queue_build_at(actor, *qid = actor->slot, spec, epoch);
     for (*qid = actor->map->geometry.max_processes; *qid < actor->map->geometry.queues; ++*qid) {
         int result = shmq_queue_build_at(actor, *qid, spec, epoch);
 
@@ -251,12 +256,13 @@ static inline bool shmq_queue_spec_valid(const struct shmq_queue_spec *spec)
 {
     size_t length = strlen(spec->name);
 
-    return spec->kind == SHMQ_KIND_WORK && spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1
+    return (spec->kind == SHMQ_KIND_WORK || spec->kind == SHMQ_KIND_INBOX) && spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1
         && length <= SHMQ_NAME_MAX;
 }
 
 /* Open the work queue `spec->name`; make it where it is missing and `create` says so. An existing queue keeps its own
- * depth. OK, NOT_FOUND, NO_QUEUES, NO_SPACE, INVALID, CORRUPT. [U4] */
+ * depth. Of an inbox with `create`: make the process's own, whose name nobody else may have. OK, NOT_FOUND, NO_QUEUES,
+ * NO_SPACE, INVALID, CORRUPT; IN_USE: another process has the name, or this one an inbox. [U4] */
 static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_queue_spec *spec, bool create,
     struct shmq_queue_ref *ref)
 {
@@ -274,8 +280,11 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
             shmq_names_help(map, dir);
             continue;
         }
-        result = shmq_names_find(map, spec->name, ref);
-        if (result == SHMQ_OK || !create)
+        result = shmq_names_find(map, spec->kind, spec->name, ref);
+        if (result == SHMQ_OK && create && spec->kind == SHMQ_KIND_INBOX
+            && !(built && ref->qid == qid && ref->epoch == epoch))
+            result = SHMQ_IN_USE;
+        if (result == SHMQ_OK || result == SHMQ_IN_USE || !create)
             break;
         result = SHMQ_CORRUPT; /* where the rounds are used up */
         if (named) /* opened and already deleted behind our back: make another */
@@ -295,20 +304,20 @@ static inline int shmq_queue_open(struct shmq_actor *actor, const struct shmq_qu
     return result;
 }
 
-/* Open the actor's own inbox, owned by its process: queue index = process slot. OK, IN_USE, NO_SPACE, INVALID. */
-static inline int shmq_queue_open_inbox(struct shmq_actor *actor, uint32_t depth, struct shmq_queue_ref *ref)
+/* Open the inbox of the actor's process, which it owns: queue index = process slot. OK; IN_USE: another process has the
+ * name, or this one an inbox; NO_SPACE, INVALID, CORRUPT. */
+static inline int shmq_queue_open_inbox(struct shmq_actor *actor, const char *name, uint32_t depth,
+    struct shmq_queue_ref *ref)
 {
-    struct shmq_queue_spec spec = { SHMQ_KIND_INBOX, SHMQ_POLICY_BLOCK, depth, "", 0, 0 };
-    uint32_t epoch;
-    int result;
+    struct shmq_queue_spec spec = { SHMQ_KIND_INBOX, SHMQ_POLICY_BLOCK, depth, name, 0, 0 };
 
-    if (depth < 1 || depth > SHMQ_MAX_DEPTH)
-        return SHMQ_INVALID;
-    result = shmq_queue_build_at(actor, actor->slot, &spec, &epoch);
-    if (result != SHMQ_OK)
-        return result;
-    shmq_queue_set_open(actor->map, actor->slot, shmq_queue_flags(actor->map, actor->slot));
-    return shmq_queue_ref_init(actor->map, actor->slot, epoch, ref);
+    return shmq_queue_open(actor, &spec, true, ref);
+}
+
+/* Find the inbox of the process with this name. OK or NOT_FOUND. */
+static inline int shmq_queue_find_inbox(const struct shmq_map *map, const char *name, struct shmq_queue_ref *ref)
+{
+    return shmq_names_find(map, SHMQ_KIND_INBOX, name, ref);
 }
 
 /* Shut the queue down: no more sends, receivers finish what is queued. The caller wakes everybody. OK or CLOSED. */

@@ -27,6 +27,8 @@ struct shmq_region {
     struct shmq_files files;
     void *lock_page;        /* this mapping holds the byte of self.slot */
     pthread_mutex_t mutex;  /* one thread recovers, or reopens files, at a time [D7] */
+    struct shmq_queue_ref inbox;
+    int refused;            /* -errno of the last reservation that was refused */
     uint64_t id;
     uint64_t pid;           /* another one: a forked child, for which this is not open */
     bool persist;
@@ -54,9 +56,11 @@ static inline int shmq_region_reserve(void *context, uint64_t offset, uint64_t b
             shmq_os_close(region->directory.fd);
         region->directory.fd = -1;
     }
-    result = shmq_os_reserve(region->files.admin, offset, bytes) ? SHMQ_NO_SPACE : SHMQ_OK;
+    result = shmq_os_reserve(region->files.admin, offset, bytes);
+    if (result)
+        region->refused = result;
     pthread_mutex_unlock(&region->mutex);
-    return result;
+    return result ? SHMQ_NO_SPACE : SHMQ_OK;
 }
 
 /* Unmap and close everything. Writes no shared memory and removes no file. */
@@ -359,6 +363,33 @@ static inline int shmq_region_sweep_due(struct shmq_region *region, uint64_t now
 
 /* ---- open and close -------------------------------------------------------------------------------------- */
 
+/* Leave: recover oneself, give up the slot, and if that was the last process, end the region. The mapping stays, for
+ * views that live on; shmq_region_forget unmaps it. No other thread is inside the region. */
+static inline void shmq_region_detach(struct shmq_region *region)
+{
+    struct shmq_error error;
+
+    if (shmq_region_check_fork(region, &error)) {
+        region->lock_page = NULL; /* the parent's: no mapping of this process */
+        return;
+    }
+    shmq_close(&region->self);
+    shmq_region_reach(region);
+    shmq_region_leave(region);
+    shmq_directory_close(&region->directory);
+}
+
+/* Close: detach and forget. Closing a closed region, or a parent's in a forked child, only lets go of what this
+ * process has. */
+static inline void shmq_region_close(struct shmq_region *region)
+{
+    if (!region->map.admin)
+        return;
+    shmq_region_detach(region);
+    pthread_mutex_destroy(&region->mutex);
+    shmq_region_forget(region);
+}
+
 /* Attach, or where that is allowed and there is nothing, create. AGAIN: start over. */
 static inline int shmq_region_attach_or_make(struct shmq_region *region, const struct shmq_region_options *options,
     const struct shmq_facts *plan, struct shmq_error *error)
@@ -390,6 +421,42 @@ static inline int shmq_region_try(struct shmq_region *region, const struct shmq_
     return result;
 }
 
+#define SHMQ_INBOX_DEPTH 1024u
+
+/* Make this process's inbox, under the name that it asked for or one that nobody else has. */
+static inline int shmq_region_open_inbox(struct shmq_region *region, const struct shmq_region_options *options,
+    struct shmq_error *error)
+{
+    char name[SHMQ_NAME_MAX + 1];
+    int result = SHMQ_IN_USE;
+
+    shmq_error_at(error, &region->directory, region->files.name, "admin");
+    for (int i = 0; i < 3 && result == SHMQ_IN_USE; i++) {
+        if (options->process && *options->process)
+            snprintf(name, sizeof name, "%s", options->process);
+        else if (i == 0)
+            snprintf(name, sizeof name, "pid-%llu", (unsigned long long)region->pid);
+        else /* a second attach of the process, or a process of another pid namespace */
+            snprintf(name, sizeof name, "pid-%llu-%u", (unsigned long long)region->pid, region->self.slot);
+        if (i == 1)
+            (void)shmq_region_recover(region, error); /* who has the name may be dead */
+        result = shmq_queue_open_inbox(&region->self, name, SHMQ_INBOX_DEPTH, &region->inbox);
+    }
+    if (result == SHMQ_OK) {
+        shmq_name_store(region->map.process[region->self.slot].name, name, SHMQ_P1);
+        return SHMQ_OK;
+    }
+    shmq_error_at(error, &region->directory, region->files.name, "admin");
+    if (result == SHMQ_NO_SPACE)
+        return shmq_error_set_os(error, "posix_fallocate of the inbox", region->refused);
+    if (result != SHMQ_IN_USE)
+        return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "dir", 0, 0);
+    shmq_error_set(error, SHMQ_ERROR_PROCESS_NAME, "process name", 0, 0);
+    if (shmq_queue_find_inbox(&region->map, name, &region->inbox) == SHMQ_OK)
+        shmq_error_add_pid(error, shmq_load_acquire(&region->map.process[region->inbox.qid].pid, SHMQ_READ));
+    return error->code;
+}
+
 /* Create the region, or attach to it, or whichever is possible. Any number of processes and threads may call at
  * once, each with a region of its own. Waits for a maker of the same region that began earlier, but not for ever.
  * SHMQ_OK, or an error code with *error filled; then the region is closed and nothing is left behind. */
@@ -414,38 +481,16 @@ static inline int shmq_region_open(struct shmq_region *region, const struct shmq
         return error->code = SHMQ_ERROR_GONE;
     if (result)
         return result;
+    result = shmq_region_open_inbox(region, options, error);
+    if (result) {
+        shmq_region_close(region);
+        return result;
+    }
     shmq_error_clear(error);
     if (options->prefault)
         shmq_os_prefault(region->map.data, region->map.geometry.data_size);
     (void)shmq_region_sweep_due(region, shmq_os_now());
     return SHMQ_OK;
-}
-
-/* Leave: recover oneself, give up the slot, and if that was the last process, end the region. The mapping stays, for
- * views that live on; shmq_region_forget unmaps it. No other thread is inside the region. */
-static inline void shmq_region_detach(struct shmq_region *region)
-{
-    struct shmq_error error;
-
-    if (shmq_region_check_fork(region, &error)) {
-        region->lock_page = NULL; /* the parent's: no mapping of this process */
-        return;
-    }
-    shmq_close(&region->self);
-    shmq_region_reach(region);
-    shmq_region_leave(region);
-    shmq_directory_close(&region->directory);
-}
-
-/* Close: detach and forget. Closing a closed region, or a parent's in a forked child, only lets go of what this
- * process has. */
-static inline void shmq_region_close(struct shmq_region *region)
-{
-    if (!region->map.admin)
-        return;
-    shmq_region_detach(region);
-    pthread_mutex_destroy(&region->mutex);
-    shmq_region_forget(region);
 }
 
 #endif

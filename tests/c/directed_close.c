@@ -52,7 +52,7 @@ static void check_record_taken(void)
         return;
     SIM_CHECK(shmq_flags_bits(owner->inbox.queue->flags) & SHMQ_QUEUE_USED,
         "the record of a queue with a held message is free");
-    SIM_AS(owner, result = shmq_queue_open_inbox(&owner->actor, 2, &ref));
+    SIM_AS(owner, result = shmq_queue_open_inbox(&owner->actor, "owner", 2, &ref));
     SIM_CHECK(result == SHMQ_IN_USE, "the record of a queue with a held message could be taken: %d", result);
 }
 

@@ -207,7 +207,6 @@ static inline struct shmq_region_options world_options(const char *name, enum sh
     options.max_processes = 4;
     options.max_queues = 4;
     options.how = how;
-    options.process = "tester";
     return options;
 }
 

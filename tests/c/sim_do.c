@@ -217,7 +217,11 @@ static bool claimed_by_other(const struct sim_process *self, const struct shmq_q
 
 int sim_do_open_inbox(struct sim_process *process, uint32_t depth)
 {
-    int result = shmq_queue_open_inbox(&process->actor, depth, &process->inbox);
+    char name[16];
+    int result;
+
+    snprintf(name, sizeof name, "slot-%u", process->actor.slot);
+    result = shmq_queue_open_inbox(&process->actor, name, depth, &process->inbox);
 
     sim_operation_end();
     SIM_CHECK(result == SHMQ_OK, "opening an inbox returned %d", result);

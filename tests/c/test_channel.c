@@ -325,17 +325,17 @@ static void a_closed_inbox_keeps_its_record_until_its_last_message_is_released(v
     struct shmq_message message;
 
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK);
     arena_send(&other, &inbox, 1);
     arena_send(&other, &inbox, 2);
     arena_hold(&me, &inbox, 1, &message);
     CHECK_EQUAL(shmq_queue_close(&other, &inbox), SHMQ_CLOSED); /* not its own */
     CHECK_EQUAL(shmq_queue_close(&me, &inbox), SHMQ_OK);
     CHECK_EQUAL(arena_try_send(&other, &inbox, 3), SHMQ_CLOSED);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &again), SHMQ_IN_USE);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &again), SHMQ_IN_USE);
     CHECK_EQUAL(shmq_release(&me, &message.hold), SHMQ_OK);
     shmq_queue_finish_close(&me, &inbox);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &again), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &again), SHMQ_OK);
     CHECK_EQUAL(again.epoch, inbox.epoch + 2);
     CHECK_EQUAL(shmq_queue_close(&me, &again), SHMQ_OK);
     shmq_queue_finish_close(&me, &again);

@@ -62,7 +62,7 @@ static void make(void)
     arena_enter(&dead, 0);
     now.me.cache.limit = 8;
     arena_open(&now.me, "jobs", 5, &now.jobs);
-    CHECK_EQUAL(shmq_queue_open_inbox(&now.me, 64, &now.inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&now.me, "me", 64, &now.inbox), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_claim(&now.me, &now.jobs, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
     arena_send(&now.me, &now.jobs, 1);
     arena_hold(&dead, &now.jobs, 1, &message);
@@ -266,7 +266,7 @@ static void ends(void)
 
     check_result(shmq_queue_close(&now.me, &now.inbox));
     shmq_queue_finish_close(&now.me, &now.inbox);
-    check_result(shmq_queue_open_inbox(&now.me, 10, &inbox));
+    check_result(shmq_queue_open_inbox(&now.me, "me", 10, &inbox));
     check_result(shmq_queue_shut(&now.me, &now.jobs));
     check_result(shmq_queue_delete(&now.me, &now.jobs));
 }

@@ -140,7 +140,7 @@ static void where_no_memory_can_be_reserved_nothing_is_left_half_made(void)
     make();
     arena.refuse_reserve = true;
     CHECK_EQUAL(open_queue("jobs", true, &ref), SHMQ_NO_SPACE);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &ref), SHMQ_NO_SPACE);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &ref), SHMQ_NO_SPACE);
     CHECK_EQUAL(used_records(), 0);
     CHECK_EQUAL(arena.map.queue[FIRST].place, 0);
     arena.refuse_reserve = false;
@@ -248,8 +248,8 @@ static void a_spec_out_of_range_is_invalid_and_makes_nothing(void)
     memset(name, 'n', SHMQ_NAME_MAX + 1);
     for (int i = 0; i < 4; i++)
         CHECK_EQUAL(shmq_queue_open(&me, &specs[i], true, &ref), SHMQ_INVALID);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 0, &ref), SHMQ_INVALID);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, SHMQ_MAX_DEPTH + 1, &ref), SHMQ_INVALID);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 0, &ref), SHMQ_INVALID);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", SHMQ_MAX_DEPTH + 1, &ref), SHMQ_INVALID);
     CHECK_EQUAL(used_records(), 0);
     CHECK_EQUAL(arena.reserves, 0);
 }
@@ -411,10 +411,10 @@ static void a_helper_of_an_inbox_keeps_its_owner(void)
     struct shmq_queue_ref inbox;
 
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK);
     CHECK_EQUAL(inbox.qid, 1);
     CHECK_EQUAL(shmq_flags_owner(inbox.queue->flags), 1);
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_IN_USE);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_IN_USE);
 }
 
 static void a_dir_that_names_no_record_is_settled(void)

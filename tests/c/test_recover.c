@@ -20,7 +20,7 @@ static void make_sized(uint32_t granules)
     arena_open(&me, "jobs", 20, &jobs);
     CHECK_EQUAL(shmq_queue_delete(&me, &jobs), SHMQ_OK);
     arena_open(&me, "jobs", 20, &jobs); /* an epoch of its own: no other queue's fits by chance */
-    CHECK_EQUAL(shmq_queue_open_inbox(&victim, 10, &inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&victim, "victim", 10, &inbox), SHMQ_OK);
 }
 
 static void make(void) { make_sized(2048); }
@@ -307,7 +307,7 @@ static void a_block_held_from_another_processs_inbox_is_freed_and_its_slot_settl
         uint32_t block;
 
         make();
-        CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+        CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK);
         arena_send(&victim, &inbox, 1);
         block = block_in(&inbox, 0);
         if (closing)
@@ -336,7 +336,7 @@ static void after_S3_BACK_the_block_is_freed_and_its_slot_is_stale(void)
     uint32_t block;
 
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK); /* the receiver's, which closes meanwhile */
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK); /* the receiver's, which closes meanwhile */
     arena_send(&victim, &inbox, 1);
     block = block_in(&inbox, 0);
     inbox.queue->flags = shmq_flags_word(inbox.epoch, SURVIVOR, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
@@ -363,7 +363,7 @@ static void after_S3_BACK_from_a_queue_that_was_shut_down_nothing_is_delivered_t
 static void a_message_posted_into_a_queue_that_closed_meanwhile_is_freed(void)
 {
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK);
     arena_send(&victim, &inbox, 1);
     inbox.queue->flags = shmq_flags_word(inbox.epoch, SURVIVOR, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
     die();
@@ -427,7 +427,7 @@ static void after_S2_of_a_forward_the_message_is_where_it_was_forwarded_to(void)
 static void a_forward_into_a_queue_that_closed_goes_back_to_the_queue_it_came_from(void) /* [H4] */
 {
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 10, &inbox), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 10, &inbox), SHMQ_OK);
     forwarded(&inbox, 0);
     inbox.queue->flags = shmq_flags_word(inbox.epoch, SURVIVOR, SHMQ_QUEUE_USED | SHMQ_QUEUE_CLOSING);
     die_and_redeliver(9);

@@ -54,6 +54,7 @@ static void another_process_sees_what_this_one_wrote(void)
     struct shmq_region region;
     struct shmq_process_info info;
 
+    options.process = "tester";
     world_open(&region, "alpha");
     world_hold(&holder, &options);
     shmq_process_info(&region.map, 1, &info);
@@ -65,6 +66,48 @@ static void another_process_sees_what_this_one_wrote(void)
     shmq_process_info(&region.map, 1, &info);
     CHECK_EQUAL(info.state, SHMQ_PROCESS_FREE);
     shmq_region_close(&region);
+}
+
+static void a_process_name_belongs_to_one_process_until_it_leaves_or_dies(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct world_holder holder;
+    struct shmq_region region, other;
+    struct shmq_queue_ref inbox;
+    struct shmq_error error;
+
+    options.process = "tester";
+    world_open(&region, "alpha");
+    for (int killed = 0; killed < 2; killed++) {
+        world_hold(&holder, &options);
+        CHECK_EQUAL(shmq_region_open(&other, &options, &error), SHMQ_ERROR_PROCESS_NAME);
+        CHECK_EQUAL(error.pid_count, 1);
+        CHECK_EQUAL(error.pids[0], holder.pid);
+        CHECK_EQUAL(shmq_queue_find_inbox(&region.map, "tester", &inbox), SHMQ_OK);
+        CHECK_EQUAL(inbox.qid, 1);
+        world_holder_end(&holder, killed);
+        world_open_with(&other, &options); /* who finds the name taken looks whether its owner is dead */
+        shmq_region_close(&other);
+        CHECK_EQUAL(shmq_queue_find_inbox(&region.map, "tester", &inbox), SHMQ_NOT_FOUND);
+    }
+    shmq_region_close(&region);
+}
+
+static void without_a_name_each_attach_gets_one_of_its_own(void)
+{
+    struct shmq_region regions[4];
+    char name[64];
+
+    for (uint32_t i = 0; i < 4; i++) {
+        struct shmq_process_info info;
+
+        world_open(&regions[i], "alpha");
+        shmq_process_info(&regions[i].map, i, &info);
+        snprintf(name, sizeof name, i ? "pid-%d-%u" : "pid-%d", (int)getpid(), i);
+        CHECK(!strcmp(info.name, name));
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        shmq_region_close(&regions[i]);
 }
 
 static void an_exclusive_create_refuses_a_name_that_is_taken(void)
@@ -654,6 +697,8 @@ int main(int argc, char **argv)
         CHECK_TEST(creating_and_closing_leaves_nothing),
         CHECK_TEST(the_second_to_open_attaches_to_the_region_of_the_first),
         CHECK_TEST(another_process_sees_what_this_one_wrote),
+    CHECK_TEST(a_process_name_belongs_to_one_process_until_it_leaves_or_dies),
+    CHECK_TEST(without_a_name_each_attach_gets_one_of_its_own),
         CHECK_TEST(an_exclusive_create_refuses_a_name_that_is_taken),
         CHECK_TEST(attaching_refuses_a_name_that_is_not_there),
         CHECK_TEST(a_persistent_region_outlives_its_last_process),

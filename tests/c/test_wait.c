@@ -254,7 +254,7 @@ static void a_shut_down_and_a_delete_wake_everybody(void)
 static void the_close_of_ones_own_queue_wakes_everybody(void)
 {
     make();
-    CHECK_EQUAL(shmq_queue_open_inbox(&me, 2, &jobs), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 2, &jobs), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_close(&me, &jobs), SHMQ_OK);
     check_everybody_woken();
 }
