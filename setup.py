@@ -7,7 +7,8 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ["_types", "_attachment", "_endpoint", "_sender", "_receiver", "_region", "_arrays", "_probe"]
+MODULES = ["_types", "_attachment", "_endpoint", "_loan", "_sender", "_publisher", "_receiver", "_region"]
+MODULES += ["_arrays", "_probe"]
 
 extensions = [
     Extension(

@@ -2,10 +2,12 @@
 """Messages between the processes of one machine, in place: no copy, no daemon, no system call."""
 
 from . import errors as _errors
+from ._loan import Loan
+from ._publisher import Publisher
 from ._receiver import Message, Receiver
 from ._region import Region, list_regions, unlink
 from ._region import open as open
-from ._sender import Loan, Sender
+from ._sender import Sender
 from .errors import (
     DecodeError,
     EncodeError,
@@ -48,6 +50,7 @@ __all__ = [
     "OutOfBlocks",
     "PeerDied",
     "ProcessInfo",
+    "Publisher",
     "QueueClosedError",
     "QueueInUseError",
     "Receiver",

@@ -11,11 +11,16 @@ cdef extern from "Python.h":
 
 
 cdef extern from "shmq/shmq.h" nogil:
-    int SHMQ_OK, SHMQ_FULL, SHMQ_EMPTY
+    int SHMQ_OK, SHMQ_FULL, SHMQ_EMPTY, SHMQ_DROPPED, SHMQ_SHARED_BLOCK
     int SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_IN_USE
-    int SHMQ_INVALID, SHMQ_MISMATCH
+    int SHMQ_INVALID, SHMQ_MISMATCH, SHMQ_NO_INDEX
     int SHMQ_MAX_DIMENSIONS
-    int SHMQ_KIND_WORK, SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
+    int SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
+
+    enum shmq_kind:
+        SHMQ_KIND_INBOX
+        SHMQ_KIND_WORK
+        SHMQ_KIND_SUBSCRIBER
 
     enum shmq_policy:
         SHMQ_POLICY_BLOCK
@@ -32,7 +37,7 @@ cdef extern from "shmq/shmq.h" nogil:
         pass
 
     struct shmq_queue:
-        uint64_t claim
+        uint64_t claim, dropped
 
     struct shmq_map:
         shmq_geometry geometry
@@ -56,14 +61,21 @@ cdef extern from "shmq/shmq.h" nogil:
         uint64_t depth, base
 
     struct shmq_queue_spec:
-        int kind
-        int policy
+        shmq_kind kind
+        shmq_policy policy
         uint32_t depth
         const char *name
 
     struct shmq_hold:
         uint32_t block
         uint64_t word
+
+    struct shmq_publisher:
+        uint32_t topic
+        shmq_queue_ref ref[120]
+
+    struct shmq_publication:
+        uint32_t reached
 
     struct shmq_parcel:
         uint64_t length
@@ -102,7 +114,10 @@ cdef extern from "shmq/shmq.h" nogil:
 
     struct shmq_queue_info:
         char name[104]
-        uint64_t depth, count, claim
+        uint64_t depth, count, claim, dropped
+        shmq_kind kind
+        uint32_t topic, owner
+        shmq_policy policy
         c_bool shared, shut
 
     struct shmq_census:
@@ -127,6 +142,29 @@ cdef extern from "shmq/shmq.h" nogil:
 
     int shmq_loan(shmq_actor *actor, uint64_t nbytes, shmq_hold *loan)
     int shmq_send(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
+    int shmq_send_or_drop(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
+    int shmq_edit(shmq_actor *actor, shmq_hold *hold)
+    int shmq_forward(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)
+    int shmq_forward_or_drop(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)
+    int shmq_hold_check(const shmq_actor *actor, const shmq_hold *hold)
+    c_bool shmq_is_ticket(uint64_t hold_word)
+    void shmq_envelope_copy(shmq_block *target, const shmq_block *source)
+
+    int shmq_topic_name(const shmq_map *map, uint32_t topic, char *text)
+    int shmq_topic_open(shmq_actor *actor, const char *name, uint32_t *topic)
+    int shmq_subscribe(shmq_actor *actor, uint32_t topic, uint32_t depth, shmq_policy policy, shmq_queue_ref *ref)
+    int shmq_unsubscribe(shmq_actor *actor, const shmq_queue_ref *ref)
+    void shmq_publisher_init(shmq_publisher *publisher, uint32_t topic)
+    uint32_t shmq_publisher_subscribers(const shmq_map *map, shmq_publisher *publisher)
+    void shmq_publisher_shut(shmq_actor *actor, shmq_publisher *publisher)
+    int shmq_publish_start(shmq_actor *actor, shmq_publisher *publisher, shmq_hold *loan, const shmq_parcel *parcel,
+                           shmq_publication *publication)
+    int shmq_publish_try(shmq_actor *actor, const shmq_publisher *publisher, shmq_publication *publication)
+    void shmq_publish_finish(shmq_actor *actor, const shmq_publisher *publisher, shmq_publication *publication)
+    uint32_t shmq_publication_pending(const shmq_publication *publication, uint32_t index)
+
+    int shmq_queue_find_inbox(const shmq_map *map, const char *name, shmq_queue_ref *ref)
+    uint64_t shmq_queue_dropped(const shmq_queue_ref *ref)
     void shmq_close_except(shmq_actor *actor, const uint32_t *kept, uint32_t count)
     int shmq_receive(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)
     int shmq_release(shmq_actor *actor, shmq_hold *hold)

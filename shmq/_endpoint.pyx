@@ -4,7 +4,10 @@
 from libc.stdint cimport UINT64_MAX as NEVER, uint64_t
 
 from shmq._attachment cimport Attachment
-from shmq._c cimport shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info
+from shmq._c cimport (
+    SHMQ_KIND_INBOX, SHMQ_KIND_WORK,
+    shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info, shmq_queue_ref,
+)
 from shmq._files cimport shmq_os_now
 from shmq._types cimport explain
 
@@ -44,8 +47,8 @@ cdef class Endpoint:
             raise ValueError(f"this {type(self).__name__.lower()} of queue {self.queue!r} has been closed")
         return self.region.check()
 
-    cdef int wait(self, uint64_t started, uint64_t deadline, bint *slept) except -1:
-        """Wait a while for the queue to change; returns so that the caller can try again.
+    cdef int wait(self, const shmq_queue_ref *ref, uint64_t started, uint64_t deadline, bint *slept) except -1:
+        """Wait a while for a queue to change; returns so that the caller can try again. `ref` is the caller's own copy.
 
         Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes.
         """
@@ -65,13 +68,13 @@ cdef class Endpoint:
         try:
             if now < spin_until:
                 with nogil:
-                    news = shmq_await_spin(region.map, &self.ref, self.receives,
+                    news = shmq_await_spin(region.map, ref, self.receives,
                                            min(spin_until - now, SIGNAL_SLICE_NS))
                 if not news:
                     region.tick(False)
             else:
                 with nogil:
-                    shmq_await_sleep(region.map, &self.ref, self.receives, limit)
+                    shmq_await_sleep(region.map, ref, self.receives, limit)
                 slept[0] = True
                 region.tick(True)
         finally:
@@ -121,9 +124,16 @@ cdef class Endpoint:
         cdef shmq_queue_info info
         if self.closed:  # meanwhile: error texts are written when much may have happened
             return False
+        if self.ref.kind != SHMQ_KIND_WORK:
+            return True
         if not shmq_queue_describe(self.region.map, self.ref.qid, &info):
             return False
         return bool(info.shared or info.claim)
+
+    @property
+    def _peer(self):
+        """Of a sender to another process's inbox: its process slot and the inbox's epoch; else None."""
+        return (self.ref.qid, self.ref.epoch) if self.ref.kind == SHMQ_KIND_INBOX and not self.receives else None
 
     def __repr__(self):
         return f"<shmq.{type(self).__name__} of {self.queue!r}{' closed' if self.closed else ''}>"

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libcpp cimport bool as c_bool
 
-from shmq._c cimport shmq_actor, shmq_map
+from shmq._c cimport shmq_actor, shmq_map, shmq_queue_ref
 
 
 cdef extern from "shmq/shmq.h" nogil:
@@ -30,6 +30,7 @@ cdef extern from "shmq/shmq.h" nogil:
     struct shmq_region:
         shmq_map map
         shmq_actor self
+        shmq_queue_ref inbox
         uint64_t id, pid
         c_bool persist
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 from shmq._attachment cimport Attachment, Lease
-from shmq._c cimport shmq_message
+from shmq._c cimport shmq_hold, shmq_message
 from shmq._endpoint cimport Endpoint
+from shmq._loan cimport Lender
 
 
 cdef class Receiver(Endpoint):
     cdef readonly bint shared
 
     cdef Message receive_slowly(self, Message message, object timeout)
+    cdef void give_up(self) noexcept
 
 
 cdef class Message:
@@ -18,5 +20,9 @@ cdef class Message:
 
     cdef int refuse(self) except -1
     cdef Lease view(self)
+    cdef int alone(self, str what) except -1
+    cdef int check_target(self, Lender tx) except -1
+    cdef int copy_block(self, shmq_hold *hold, object timeout) except -1
+    cdef bint own(self) except -1
     cdef bytes payload(self)
     cdef void give_back(self) noexcept

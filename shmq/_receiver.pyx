@@ -6,18 +6,24 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport PyObject
 from libc.stdint cimport UINT64_MAX as NEVER, uint64_t
+from libc.string cimport memcpy
 
 from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
-    Py_REFCNT, SHMQ_EMPTY, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
-    shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_length_bytes, shmq_payload, shmq_process_info,
-    shmq_process_info_load, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
+    Py_REFCNT, SHMQ_EMPTY, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_LENGTH_ENVELOPE, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
+    SHMQ_SHARED_BLOCK,
+    shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_edit, shmq_envelope_copy, shmq_hold, shmq_hold_check,
+    shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load, shmq_queue_dropped,
+    shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn, shmq_unsubscribe,
 )
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
+from shmq._loan cimport DROPPED, Lender, lend, loan_new
+from shmq._sender cimport Sender
 from shmq._within cimport within
 
 from shmq import errors
+from shmq.errors import RegionCorruptError
 
 
 @cython.final
@@ -104,7 +110,7 @@ cdef class Receiver(Endpoint):
                 result = shmq_receive(self.region.actor, &self.ref, &message.message)
                 if result != SHMQ_EMPTY or (deadline != NEVER and shmq_os_now() >= deadline):
                     break
-                self.wait(started, deadline, &slept)
+                self.wait(&self.ref, started, deadline, &slept)
         finally:
             if slept and self.region.mapped:
                 shmq_await_leave(self.region.map, &self.ref, True)
@@ -124,15 +130,33 @@ cdef class Receiver(Endpoint):
         except errors.ShutDown:
             raise StopIteration from None
 
-    def close(self):
-        """Give the handle and its claim on the queue up; harmless when repeated."""
-        if self.is_open and not self.shared and self.region.place.attached:
+    @property
+    def dropped(self):
+        """How many messages the queue's policy has dropped so far.
+
+        Of a subscriber also those that a publisher gave up waiting for; each drop leaves a gap in `Message.seq`.
+        """
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
+        return shmq_queue_dropped(&self.ref)
+
+    cdef void give_up(self) noexcept:
+        """What the queue loses with this handle: its claim; a subscriber's queue goes altogether, an inbox nothing."""
+        if not (self.is_open and self.region.place.attached):
+            return
+        if self.ref.kind == SHMQ_KIND_SUBSCRIBER:
+            shmq_unsubscribe(self.region.actor, &self.ref)
+        elif not self.shared and self.ref.kind == SHMQ_KIND_WORK:
             shmq_queue_unclaim(self.region.actor, &self.ref)
+
+    def close(self):
+        """Give the handle and its claim on the queue up, or unsubscribe; harmless when repeated."""
+        self.give_up()
         self.is_open = False
 
     def __dealloc__(self):
-        if self.is_open and not self.shared and self.region is not None and self.region.place.attached:
-            shmq_queue_unclaim(self.region.actor, &self.ref)
+        if self.region is not None:
+            self.give_up()
 
 
 @cython.final
@@ -173,6 +197,129 @@ cdef class Message:
             self.lease = None
         elif self.region.place.attached:
             shmq_release(self.region.actor, &self.message.hold)
+
+    cdef int alone(self, str what) except -1:
+        """Before the block changes hands nobody may look at it any more."""
+        if self.lease is None:
+            return 0
+        if Py_REFCNT(<PyObject *> self.lease) > 1:
+            raise BufferError(f"{Py_REFCNT(<PyObject *> self.lease) - 1} views of the message live: drop them before "
+                              f"{what}; the message is still yours")
+        self.lease.has_handle = self.lease.owns = False
+        self.lease = None
+        return 0
+
+    cdef int check_target(self, Lender tx) except -1:
+        if not (self.held and self.region.is_open):
+            self.refuse()
+        if tx is None:
+            return 0
+        if tx.region is not self.region:
+            raise ValueError(f"{tx!r} belongs to region {tx.region.name!r}, the message to {self.region.name!r}: pass "
+                             "a copy on with tx.send(message)")
+        if not tx.is_open:
+            tx.refuse()
+        return 0
+
+    cdef int copy_block(self, shmq_hold *hold, object timeout) except -1:
+        """A block of this process's own with the same content."""
+        cdef uint64_t nbytes = shmq_length_bytes(self.message.length)
+        lend(self.region, nbytes, timeout, hold)
+        if not (self.held and self.region.is_open):  # meanwhile
+            if self.region.place.attached:
+                shmq_release(self.region.actor, hold)
+            self.refuse()
+        memcpy(shmq_payload(self.region.map, hold.block), shmq_payload(self.region.map, self.message.hold.block),
+               nbytes)
+        if self.message.length & SHMQ_LENGTH_ENVELOPE:
+            shmq_envelope_copy(&self.region.map.block[hold.block], &self.region.map.block[self.message.hold.block])
+        return 0
+
+    cdef bint own(self) except -1:
+        """Acknowledge the message and make its block this process's own; False where other subscribers have it, too."""
+        cdef int result = shmq_edit(self.region.actor, &self.message.hold)
+        if result != SHMQ_OK and result != SHMQ_SHARED_BLOCK:
+            raise RegionCorruptError(f"the block of the message (label {self.message.label}) was taken away: "
+                                     "another process wrote astray in the region")
+        return result == SHMQ_OK
+
+    def edit(self, Lender tx=None, *, timeout=None):
+        """Turn the message into a loan of the same block, to modify and pass on; in place, whatever its size.
+
+        The message is acknowledged: nobody is ever redelivered a half-modified one. A published message that other
+        subscribers have, too, is copied.
+
+        Args:
+            tx: Where the loan is sent, by `Loan.send` or on leaving its `with`; None: pass it to some `send` later.
+            timeout: Seconds to wait for a block where it must be copied; None waits, 0 not at all.
+
+        Returns:
+            A Loan with the payload, type and label of the message, which is released.
+
+        Raises:
+            BufferError: Views of the message live; it is still yours.
+            OutOfBlocks: No block for the copy in time; the message is still yours.
+            ValueError: The message was released, or `tx` belongs to another region.
+        """
+        cdef shmq_hold hold
+        if timeout is not None:
+            timeout = check_timeout(timeout)
+        self.check_target(tx)
+        self.alone("editing it")
+        if self.own():
+            self.held = False
+            return loan_new(self.region, tx, self.message.hold, self.message.length, self.message.label)
+        self.copy_block(&hold, timeout)
+        self.give_back()
+        return loan_new(self.region, tx, hold, self.message.length, self.message.label)
+
+    def forward(self, Lender tx not None, *, timeout=None):
+        """Hand the message on, untouched and in place; its payload, type and label stay.
+
+        If this process dies on the way, the message goes back to the queue that it was received from. One that is
+        published, or that came from a topic, is acknowledged first; where other subscribers have it, it is copied.
+
+        Args:
+            tx: A Sender or Publisher of the same region.
+            timeout: Seconds to wait for space; None waits for ever, 0 not at all.
+
+        Returns:
+            True; False where the queue's policy dropped it: the message is still yours. A publisher: how many
+            subscribers it reached.
+
+        Raises:
+            BufferError: Views of the message live; it is still yours.
+            Full: No space in time; the message is still yours.
+            ShutDown: The queue was shut down; the message is still yours.
+            QueueClosedError: The queue was deleted; the message is still yours.
+            PeerDied: The process with that inbox has gone; the message is still yours.
+            ValueError: The message was released, or `tx` belongs to another region.
+        """
+        cdef shmq_hold hold
+        cdef int reached
+        if timeout is not None:
+            timeout = check_timeout(timeout)
+        self.check_target(tx)
+        self.alone("forwarding it")
+        if (type(tx) is not Sender or shmq_is_ticket(self.message.hold.word)) and not self.own():
+            self.copy_block(&hold, timeout)
+            answer = tx.send_hold(&hold, self.message.length, self.message.label, timeout)
+            if answer is not False and self.held:
+                self.give_back()
+            return answer
+        self.held = False  # no other thread can pass it on while this one waits
+        try:
+            if type(tx) is Sender:
+                reached = (<Sender> tx).pass_on(&self.message, timeout)
+            else:
+                reached = tx.post(&self.message.hold, self.message.length, self.message.label, timeout)
+        except BaseException:
+            self.held = shmq_hold_check(self.region.actor, &self.message.hold) == SHMQ_OK
+            raise
+        if reached == DROPPED:
+            self.held = True
+            return False
+        return tx.answer(reached)
 
     def release(self, *, bint strict=False):
         """Give the message back; harmless when repeated.
@@ -270,6 +417,7 @@ cdef class Message:
     def seq(self):
         """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps.
 
+        Of a published message its number in the topic: what this subscriber has missed leaves gaps.
         None for a redelivered message whose first receiver died before it had noted the place.
         """
         if not (self.held and self.region.is_open):

@@ -8,8 +8,11 @@ from shmq._endpoint cimport Endpoint
 
 cdef class Region(Attachment):
     cdef str holder_name(self, uint64_t claim)
+    cdef void begin_end(self, Endpoint end, str queue, double spin)
+    cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF
     cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1
     cdef object look(self, bint processes)
     cdef list count_processes(self, const shmq_census *census)
     cdef dict count_all(self, const shmq_census *census)
     cdef list list_queues(self)
+    cdef dict list_topics(self)

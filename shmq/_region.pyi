@@ -5,6 +5,7 @@ from typing import Any, Literal
 from typing_extensions import Never, Self
 
 from ._attachment import Attachment
+from ._publisher import Publisher
 from ._receiver import Receiver
 from ._sender import Sender
 from .info import ProcessInfo, RegionInfo
@@ -68,10 +69,24 @@ class Region(Attachment):
         queue: str,
         *,
         depth: int = 1024,
-        overflow: Literal["block"] = "block",
+        overflow: Literal["block", "drop_oldest", "drop_newest"] = "block",
         shared: bool = False,
         spin: float | None = None,
     ) -> Receiver: ...
+    def publisher(self, topic: str) -> Publisher: ...
+    def subscriber(
+        self,
+        topic: str,
+        *,
+        depth: int = 1024,
+        overflow: Literal["block", "drop_oldest", "drop_newest"] = "block",
+        spin: float | None = None,
+    ) -> Receiver: ...
+    @property
+    def process(self) -> str: ...
+    @property
+    def inbox(self) -> Receiver: ...
+    def peer(self, process: str) -> Sender: ...
     def delete_queue(self, name: str) -> None: ...
     def recover(self) -> int: ...
     def processes(self) -> list[ProcessInfo]: ...

@@ -7,13 +7,15 @@ from libc.string cimport memset
 
 from shmq._attachment cimport Attachment
 from shmq._c cimport (
-    SHMQ_IN_USE, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_OK, SHMQ_POLICY_BLOCK,
-    SHMQ_PROCESS_LIVE,
-    shmq_census, shmq_census_take, shmq_claim_epoch, shmq_claim_slot, shmq_holdings, shmq_process_info,
-    shmq_process_info_load, shmq_queue_claim, shmq_queue_delete, shmq_queue_describe, shmq_queue_info, shmq_queue_open,
-    shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
+    SHMQ_IN_USE, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_INDEX, SHMQ_NO_QUEUES, SHMQ_NO_SPACE,
+    SHMQ_OK, SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_NEWEST, SHMQ_POLICY_DROP_OLDEST, SHMQ_PROCESS_LIVE,
+    shmq_census, shmq_census_take, shmq_claim_epoch, shmq_claim_slot, shmq_holdings, shmq_policy, shmq_process_info,
+    shmq_process_info_load, shmq_publisher_init, shmq_queue_claim, shmq_queue_delete, shmq_queue_describe,
+    shmq_queue_find_inbox, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
+    shmq_subscribe, shmq_topic_name, shmq_topic_open,
 )
 from shmq._endpoint cimport Endpoint
+from shmq._publisher cimport Publisher
 from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
 from shmq._types cimport explain
@@ -45,6 +47,14 @@ cdef dict facts_of(shmq_error *error):
     }
 
 
+cdef shmq_policy policy_of(object overflow) except *:
+    """A name of options.OVERFLOW as the core has it."""
+    name = options.overflow_policy(overflow)
+    if name == "drop_oldest":
+        return SHMQ_POLICY_DROP_OLDEST
+    return SHMQ_POLICY_DROP_NEWEST if name == "drop_newest" else SHMQ_POLICY_BLOCK
+
+
 cdef object open_region(object type, dict given, int how):
     """Create or attach, as `how` says; `given` has been through options.region_options."""
     cdef Region region = Region.__new__(Region)
@@ -52,12 +62,12 @@ cdef object open_region(object type, dict given, int how):
     cdef shmq_error error
     cdef bytes name = given["name"].encode()
     cdef bytes directory = given["dir"]
-    cdef bytes process = given["process"].encode()
+    cdef bytes process = given["process"].encode() if given["process"] is not None else None
     cdef int result
     memset(&wanted, 0, sizeof(wanted))
     wanted.name = name
     wanted.directory = <char *> directory if directory is not None else NULL
-    wanted.process = process
+    wanted.process = <char *> process if process is not None else NULL
     wanted.size = given["size"]
     wanted.granule = given["granule"]
     wanted.max_processes = given["max_processes"]
@@ -80,7 +90,8 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         name: Letters, digits, `.`, `_` and `-`, at most 100 characters.
         size: Bytes of message memory, a number or a text such as "256MiB"; 32 MiB where it is created without. One
             above the size of the region that is there is an error.
-        process: This process's name, for `Region.processes` and `Message.sender`.
+        process: This process's name, by which others reach its inbox; `pid-N` where it has none. No other process of
+            the region may have it.
         access: "both"; receive-only access is not there yet.
         persist: Keep the region when its last process closes or dies.
         granule: Bytes of the smallest block, a power of two; chosen by size.
@@ -98,6 +109,7 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         RegionVersionError: Made by another version, or smaller than asked for.
         RegionSecurityError: What lies in its place was not made by this user.
         RegistryFullError: `max_processes` are attached.
+        QueueInUseError: Another process has the name `process`.
         ValueError: An argument out of range.
     """
     given = options.region_options(name, size, process, access, persist, granule, mode, dir, prefault, max_processes,
@@ -193,7 +205,7 @@ cdef class Region(Attachment):
         cdef int result
         self.check()
         spec.kind = SHMQ_KIND_WORK
-        spec.policy = SHMQ_POLICY_BLOCK
+        spec.policy = SHMQ_POLICY_BLOCK  # its first receiver fixes another
         spec.depth = depth
         spec.name = text
         result = shmq_queue_open(self.actor, &spec, True, &end.ref)
@@ -203,11 +215,14 @@ cdef class Region(Attachment):
             raise explain().no_slots(self, queue, depth)
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, queue)
+        self.begin_end(end, queue, -1)
+        return 0
+
+    cdef void begin_end(self, Endpoint end, str queue, double spin):
         end.region = self
         end.queue = queue
-        end.fixed_spin = -1
+        end.fixed_spin = spin
         shmq_spin_init(&end.spin)
-        return 0
 
     def sender(self, str queue not None, *, depth=None):
         """The sending end of a work queue, made if it is missing.
@@ -236,7 +251,8 @@ cdef class Region(Attachment):
         Args:
             queue: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
             depth: How many messages it may hold, 1 to 65,536, where this makes it.
-            overflow: "block"; policies that drop are not there yet.
+            overflow: What happens when it is full: "block", the sender waits; "drop_oldest" makes room;
+                "drop_newest" drops what was to be sent. Fixed by the first receiver.
             shared: Compete with other receivers; each message goes to one. Fixed by the first receiver.
             spin: Seconds to spin before sleeping; None learns it, up to 100 µs.
 
@@ -244,7 +260,8 @@ cdef class Region(Attachment):
             A Receiver.
 
         Raises:
-            QueueInUseError: Another receiver has claimed the queue, or it is shared and this one is not, or vice versa.
+            QueueInUseError: Another receiver has claimed the queue, or the first one has fixed another `shared` or
+                `overflow`.
             RegistryFullError: The region has `max_queues` queues already.
             RegionSpaceError: No shared memory is left for the queue's slots.
             ValueError: A name, depth or spin out of range.
@@ -253,16 +270,16 @@ cdef class Region(Attachment):
         cdef uint64_t holder = 0
         cdef double seconds = options.spin_seconds(spin)
         cdef int result
-        options.overflow_policy(overflow)
+        cdef shmq_policy policy = policy_of(overflow)
         self.open_queue(receiver, queue, options.queue_depth(depth))
-        result = shmq_queue_claim(self.actor, &receiver.ref, shared, SHMQ_POLICY_BLOCK, &holder)
+        result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
-            result = shmq_queue_claim(self.actor, &receiver.ref, shared, SHMQ_POLICY_BLOCK, &holder)
+            result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
         if result == SHMQ_IN_USE:
             title = self.holder_name(holder)
             raise explain().queue_in_use(queue, title)
         if result == SHMQ_MISMATCH:
-            raise explain().sharing_mismatch(queue, shared)
+            raise explain().terms_mismatch(self, queue, shared, overflow)
         if result != SHMQ_OK:
             raise errors.QueueClosedError(f"queue {queue!r} was deleted while it was being opened: open it again")
         receiver.fixed_spin = seconds
@@ -270,6 +287,117 @@ cdef class Region(Attachment):
         receiver.shared = shared
         receiver.is_open = True
         return receiver
+
+    cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF:
+        """The topic's number."""
+        cdef bytes text = options.queue_name(topic).encode()
+        cdef uint32_t number = 0
+        cdef int result
+        self.check()
+        result = shmq_topic_open(self.actor, text, &number)
+        if result == SHMQ_NO_QUEUES:
+            raise explain().topics_full(self, topic)
+        if result != SHMQ_OK:
+            raise explain().queue_corrupt(self, topic)
+        return number
+
+    def publisher(self, str topic not None):
+        """The sending end of a topic, made if it is missing; it stays for the region's life.
+
+        Args:
+            topic: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
+
+        Returns:
+            A Publisher. Any number may publish to one topic.
+
+        Raises:
+            RegistryFullError: The region has as many topics as it can, a quarter of `max_queues`.
+            ValueError: A name out of range.
+        """
+        cdef Publisher publisher = Publisher.__new__(Publisher)
+        shmq_publisher_init(&publisher.publisher, self.open_topic(topic))
+        self.begin_end(publisher, topic, -1)
+        publisher.is_open = True
+        return publisher
+
+    def subscriber(self, str topic not None, *, depth=1024, overflow="block", spin=None):
+        """Subscribe to a topic, made if it is missing: what is published from now on arrives in a queue of one's own.
+
+        Args:
+            topic: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
+            depth: How many messages may wait, 1 to 65,536.
+            overflow: What happens when that many wait: "block", publishers wait; "drop_oldest"; "drop_newest".
+            spin: Seconds to spin before sleeping; None learns it, up to 100 µs.
+
+        Returns:
+            A Receiver; closing it unsubscribes. Messages that are held stay.
+
+        Raises:
+            RegistryFullError: The topic has 120 subscribers, or the region all the queues or topics that it can.
+            RegionSpaceError: No shared memory is left for the queue's slots.
+            ValueError: A name, depth or spin out of range.
+        """
+        cdef Receiver receiver = Receiver.__new__(Receiver)
+        cdef double seconds = options.spin_seconds(spin)
+        cdef shmq_policy policy = policy_of(overflow)
+        cdef uint32_t slots = options.queue_depth(depth), number = self.open_topic(topic)
+        cdef int result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
+        if result in (SHMQ_NO_QUEUES, SHMQ_NO_INDEX) and self.recover_dead() > 0:
+            result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
+        if result == SHMQ_NO_INDEX:
+            raise explain().subscribers_full(self, topic)
+        if result == SHMQ_NO_QUEUES:
+            raise explain().queues_full(self, topic)
+        if result == SHMQ_NO_SPACE:
+            raise explain().no_slots(self, topic, slots)
+        if result != SHMQ_OK:
+            raise explain().queue_corrupt(self, topic)
+        self.begin_end(receiver, topic, seconds)
+        receiver.receives = True
+        receiver.is_open = True
+        return receiver
+
+    @property
+    def process(self):
+        """The name of this process in the region, by which others reach its inbox."""
+        cdef shmq_process_info info
+        self.check()
+        shmq_process_info_load(self.map, self.actor.slot, &info)
+        return info.name.decode("ascii", "replace")
+
+    @property
+    def inbox(self):
+        """This process's inbox: a Receiver of what others send to its name, see `peer`. A new one at each look."""
+        cdef Receiver receiver = Receiver.__new__(Receiver)
+        self.check()
+        receiver.ref = self.place.region.inbox
+        self.begin_end(receiver, self.process, -1)
+        receiver.receives = True
+        receiver.is_open = True
+        return receiver
+
+    def peer(self, str process not None):
+        """The sending end of another process's inbox.
+
+        Args:
+            process: The name it attached with; `Message.sender` tells the sender's.
+
+        Returns:
+            A Sender. Once the process has left or died, it raises PeerDied.
+
+        Raises:
+            NoReceiver: No process of that name is attached.
+            ValueError: A name out of range.
+        """
+        cdef Sender sender = Sender.__new__(Sender)
+        cdef bytes text = options.process_name(process).encode()
+        self.check()
+        self.recover_dead()
+        if shmq_queue_find_inbox(self.map, text, &sender.ref) != SHMQ_OK:
+            raise explain().no_peer(self, process)
+        self.begin_end(sender, process, -1)
+        sender.is_open = True
+        return sender
 
     cdef str holder_name(self, uint64_t claim):
         cdef shmq_process_info info
@@ -292,6 +420,7 @@ cdef class Region(Attachment):
         cdef bytes text = options.queue_name(name).encode()
         self.check()
         memset(&spec, 0, sizeof(spec))
+        spec.kind = SHMQ_KIND_WORK
         spec.name = text
         if shmq_queue_open(self.actor, &spec, False, &ref) != SHMQ_OK:
             raise ValueError(f"region {self.name!r} has no queue {name!r}")
@@ -357,12 +486,30 @@ cdef class Region(Attachment):
         cdef uint32_t qid
         found = []
         for qid in range(self.map.geometry.max_processes, self.map.geometry.queues):
-            if shmq_queue_describe(self.map, qid, &info):
+            if shmq_queue_describe(self.map, qid, &info) and info.kind == SHMQ_KIND_WORK:
                 found.append({
                     "name": info.name.decode("ascii", "replace"), "depth": info.depth, "queued": info.count,
-                    "claim": info.claim, "shared": info.shared, "shut": info.shut,
+                    "claim": info.claim, "shared": info.shared, "shut": info.shut, "dropped": info.dropped,
+                    "overflow": options.OVERFLOW[info.policy],
                 })
         return found
+
+    cdef dict list_topics(self):
+        """The topics and their subscribers' queues."""
+        cdef shmq_queue_info info
+        cdef uint32_t number
+        cdef char text[104]
+        found = {number: (text.decode("ascii", "replace"), []) for number in range(self.map.geometry.max_topics)
+                 if shmq_topic_name(self.map, number, text) == SHMQ_OK}
+        for number in range(self.map.geometry.max_processes, self.map.geometry.queues):
+            if not shmq_queue_describe(self.map, number, &info):
+                continue
+            if info.kind == SHMQ_KIND_SUBSCRIBER and info.topic in found:
+                found[info.topic][1].append({
+                    "slot": info.owner, "depth": info.depth, "queued": info.count, "dropped": info.dropped,
+                    "overflow": options.OVERFLOW[info.policy],
+                })
+        return dict(found.values())
 
     def stats(self):
         """Counts over the whole region, exact when nothing moves: a dict of sizes in bytes and numbers."""
@@ -384,8 +531,10 @@ cdef class Region(Attachment):
             "max_processes": self.map.geometry.max_processes,
             "queues": {queue["name"]: {
                 "depth": queue["depth"], "queued": queue["queued"], "shared": queue["shared"], "shut": queue["shut"],
-                "claimed": queue["claim"] != 0,
+                "claimed": queue["claim"] != 0, "dropped": queue["dropped"], "overflow": queue["overflow"],
             } for queue in self.list_queues()},
+            "max_topics": self.map.geometry.max_topics,
+            "topics": self.list_topics(),
         }
 
     @property

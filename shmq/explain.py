@@ -20,6 +20,7 @@ FULL, EMPTY, CLOSED, SHUT, STALE, CORRUPT = 1, 2, -1, -2, -8, -9
 INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE, REGISTRY_FULL, GONE = range(
     -101, -112, -1
 )
+PROCESS_NAME = -115
 
 
 def size_text(nbytes: int) -> str:
@@ -81,6 +82,10 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         REGISTRY_FULL: lambda: errors.RegistryFullError(
             f"all {facts['expected']} process slots of region {name!r} are taken ({pids_text(facts['pids'])}): close "
             "some, or create the region with a larger max_processes"
+        ),
+        PROCESS_NAME: lambda: errors.QueueInUseError(
+            f"process name {given.get('process')!r} is in use in region {name!r}, by {pids_text(facts['pids'])}: a "
+            "name belongs to one process at a time; give another, or none (process=None)"
         ),
         GONE: lambda: errors.RegionGoneError(
             f"{path}: the region's files went away while it was opened, again and again: look for whoever removes them "
@@ -151,6 +156,12 @@ def queue_error(result: int, end: Any, waited: bool) -> None:
         )
     if result == SHUT:
         raise errors.ShutDown(f"queue {queue!r} has been shut down: open another queue, or delete this one first")
+    if result == CLOSED and end._peer:
+        slot, epoch = end._peer
+        raise errors.PeerDied(
+            f"process {queue!r} (slot {slot}, epoch {epoch}) has left or died, and its inbox with it: ask "
+            "region.processes() who is there, and region.peer(name) again once it is back"
+        )
     if result == CLOSED:
         raise errors.QueueClosedError(f"queue {queue!r} was deleted while this handle was open: open it again")
     if result == STALE:
@@ -173,12 +184,36 @@ def queue_in_use(queue: str, holder: str) -> Exception:
     )
 
 
-def sharing_mismatch(queue: str, shared: bool) -> Exception:
-    """Shared and single receivers on one queue."""
-    first, other = ("a single receiver", "shared=True") if shared else ("shared=True", "a single receiver")
+def terms_mismatch(region: Region, queue: str, shared: bool, overflow: str) -> Exception:
+    """The first receiver fixes whether a queue is shared, and its policy."""
+    first = region.stats()["queues"].get(queue, {"shared": not shared, "overflow": overflow})
     return errors.QueueInUseError(
-        f"queue {queue!r} was first received with {first}, this asks for {other}: use the same for every receiver of a "
-        "queue, or delete the queue first"
+        f"queue {queue!r} was first received with shared={first['shared']}, overflow={first['overflow']!r}, this asks "
+        f"for shared={shared}, overflow={overflow!r}: use the same for every receiver of a queue, or delete it first"
+    )
+
+
+def no_peer(region: Region, process: str) -> Exception:
+    """Nobody has that name."""
+    names = ", ".join(sorted(repr(info.name) for info in region.processes())[:8])
+    return errors.NoReceiver(
+        f"no process named {process!r} is attached to region {region.name!r} (there are {names}): start it with "
+        f"process={process!r}, wait until it is there, or check the name"
+    )
+
+
+def topics_full(region: Region, topic: str) -> Exception:
+    """Every topic record is taken."""
+    return errors.RegistryFullError(
+        f"topic {topic!r} finds no place: all {region.stats()['max_topics']} topics of region {region.name!r} are in "
+        "use, a quarter of max_queues; topics stay for the region's life: create it with a larger max_queues"
+    )
+
+
+def subscribers_full(region: Region, topic: str) -> Exception:
+    """Every subscriber index is taken."""
+    return errors.RegistryFullError(
+        f"topic {topic!r} of region {region.name!r} has its 120 subscribers: close some, or publish to two topics"
     )
 
 

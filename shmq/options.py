@@ -42,6 +42,11 @@ def region_name(name: str) -> str:
     return name
 
 
+def process_name(name: str) -> str:
+    """A valid process name, unchanged."""
+    return name_of("process", name)
+
+
 def queue_name(name: str) -> str:
     """A valid queue name, unchanged."""
     return name_of("queue", name, "/")
@@ -90,10 +95,14 @@ def spin_seconds(spin: float | None) -> float:
     return float(spin)
 
 
-def overflow_policy(overflow: str) -> None:
-    """Refuse a policy that there is not."""
-    if overflow != "block":
-        raise ValueError(f'overflow is {overflow!r}: only "block" is there so far')
+OVERFLOW = ("block", "drop_oldest", "drop_newest")
+
+
+def overflow_policy(overflow: str) -> str:
+    """A valid policy, unchanged."""
+    if overflow not in OVERFLOW:
+        raise ValueError(f"overflow is {overflow!r}: give one of {', '.join(OVERFLOW)}")
+    return overflow
 
 
 def whole_number(what: str, number: int, least: int, most: int) -> int:
@@ -134,7 +143,7 @@ def region_options(
     return {
         "name": region_name(name),
         "size": nbytes,
-        "process": name_of("process", process) if process is not None else f"pid-{os.getpid()}",
+        "process": process_name(process) if process is not None else None,
         "persist": bool(persist),
         "granule": grain,
         "mode": mode,

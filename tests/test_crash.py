@@ -326,7 +326,7 @@ def test_a_process_killed_in_a_wait_takes_nobodys_wake_with_it(start: Callable[.
 
 
 def work_without_end(link: Connection) -> None:
-    region = Region.attach("r", process="worker")
+    region = Region.attach("r")
     rx, tx = region.receiver("work", shared=True), region.sender("done")
     link.send("ready")
     for message in rx:

@@ -103,9 +103,3 @@ def test_importing_shmq_loads_nothing_heavy(python: Callable[..., str]) -> None:
     loaded = python("-S", "-c", code).split()
     assert not {name.split(".")[0] for name in loaded} & HEAVY
     assert "shmq._region" in loaded
-
-
-def test_importing_shmq_takes_milliseconds(python: Callable[..., str]) -> None:
-    """Of the processor, and the best of several: what a busy machine adds is not counted."""
-    code = "import time; start = time.process_time(); import shmq; print(time.process_time() - start)"
-    assert min(float(python("-S", "-c", code)) for _ in range(10)) < 0.008

@@ -526,7 +526,15 @@ def test_stats_counts_sizes_blocks_and_queues() -> None:
         assert stats["used_bytes"] + stats["free_bytes"] == MIB
         assert (stats["queued"], stats["queued_bytes"]) == (4, 4 * 512)
         assert (stats["requeued"], stats["corrupt"], stats["recovered"]) == (0, 0, 0)
-        assert stats["queues"]["q"] == {"depth": 5, "queued": 3, "shared": False, "shut": False, "claimed": True}
+        assert stats["queues"]["q"] == {
+            "depth": 5,
+            "queued": 3,
+            "shared": False,
+            "shut": False,
+            "claimed": True,
+            "dropped": 0,
+            "overflow": "block",
+        }
         assert stats["queues"]["other/queue"]["claimed"] is False
         tx.shutdown()
         assert region.stats()["queues"]["q"]["shut"] is True

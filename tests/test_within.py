@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from helpers import drain, held, small
 
+from shmq._loan import Loan
 from shmq._receiver import Message
-from shmq._sender import Loan
 
 WITHIN: list[type] = [Loan, Message]
 

@@ -169,6 +169,12 @@ static inline uint64_t shmq_queue_count(const struct shmq_queue_ref *ref)
     return tail - head < ref->depth ? tail - head : ref->depth;
 }
 
+/* How many messages its policy has dropped; of a subscriber's queue also those that a publisher gave up waiting for. */
+static inline uint64_t shmq_queue_dropped(const struct shmq_queue_ref *ref)
+{
+    return shmq_load_acquire(&ref->queue->dropped, SHMQ_READ); /* pairs with DROP */
+}
+
 /* How many messages nobody has received. */
 static inline uint64_t shmq_undelivered(const struct shmq_map *map)
 {
@@ -196,6 +202,11 @@ struct shmq_queue_info {
     uint64_t depth;
     uint64_t count;
     uint64_t claim;         /* of the exclusive receiver, or 0 */
+    uint64_t dropped;
+    enum shmq_kind kind;
+    uint32_t topic;         /* of a subscriber's queue */
+    uint32_t owner;         /* of a subscriber's queue: its process slot */
+    enum shmq_policy policy;
     bool shared;
     bool shut;
 };
@@ -216,6 +227,11 @@ static inline bool shmq_queue_describe(const struct shmq_map *map, uint32_t qid,
         return false;
     info->depth = ref.depth;
     info->count = shmq_queue_count(&ref);
+    info->dropped = shmq_queue_dropped(&ref);
+    info->kind = (enum shmq_kind)ref.kind;
+    info->topic = ref.topic;
+    info->owner = shmq_flags_owner(flags);
+    info->policy = shmq_flags_policy(flags);
     return true;
 }
 

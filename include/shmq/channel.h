@@ -95,14 +95,43 @@ static inline void shmq_ticket_settle(struct shmq_actor *actor, uint32_t block, 
         shmq_block_free_own(actor, block, mine);
 }
 
+/* The process holds one message less of a subscriber's queue: if it was the last, and the queue is closed, the queue
+ * leaves its topic [D4]. */
+static inline void shmq_ticket_returned(struct shmq_actor *actor, uint32_t qid)
+{
+    if (--actor->tickets[qid] == SHMQ_UNSUBSCRIBED) {
+        actor->tickets[qid] = 0;
+        shmq_queue_free_record(actor->map, qid, shmq_flags_epoch(shmq_queue_flags(actor->map, qid)));
+    }
+}
+
 /* The hold is none of a block word: of a ticket, or outdated. */
 SHMQ_SELDOM int shmq_release_ticket(struct shmq_actor *actor, struct shmq_hold *hold)
 {
     struct shmq_ticket ticket = shmq_ticket_of(hold->block, hold->word);
+    uint32_t qid = shmq_block_queue(hold->word) - 1;
 
-    if (!shmq_is_ticket(hold->word) || !shmq_ticket_clear(actor->map, ticket, SHMQ_TICKET_ANY, SHMQ_T_CLEAR))
+    if (!shmq_is_ticket(hold->word))
         return SHMQ_STALE;
-    shmq_ticket_settle(actor, ticket.block, ticket.gen);
+    hold->word = UINT64_MAX; /* it is given back once, whatever stands in shared memory */
+    if (shmq_ticket_clear(actor->map, ticket, SHMQ_TICKET_ANY, SHMQ_T_CLEAR))
+        shmq_ticket_settle(actor, ticket.block, ticket.gen);
+    shmq_ticket_returned(actor, qid);
+    return SHMQ_OK;
+}
+
+/* Unsubscribe: nothing more arrives, what was queued is given back; what is held stays held, and the subscriber's index
+ * with it. OK or CLOSED. By the process that subscribed. */
+static inline int shmq_unsubscribe(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    int result = shmq_queue_close(actor, ref);
+
+    if (result != SHMQ_OK)
+        return result;
+    if (actor->tickets[ref->qid])
+        actor->tickets[ref->qid] |= SHMQ_UNSUBSCRIBED;
+    else
+        shmq_queue_finish_close(actor, ref);
     return SHMQ_OK;
 }
 
@@ -129,6 +158,7 @@ static inline int shmq_edit(struct shmq_actor *actor, struct shmq_hold *hold)
             return SHMQ_STALE;
         if (!shmq_ticket_take_over(actor, shmq_ticket_of(hold->block, hold->word), &mine))
             return SHMQ_SHARED_BLOCK;
+        shmq_ticket_returned(actor, shmq_block_queue(hold->word) - 1);
         hold->word = mine;
         return SHMQ_OK;
     }
@@ -263,6 +293,22 @@ static inline int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_
     return SHMQ_FULL;
 }
 
+/* The same for a held message; on all but OK it stays held. */
+static inline int shmq_forward_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+    struct shmq_message *message)
+{
+    for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
+        int result = shmq_forward(actor, ref, message);
+
+        if (result != SHMQ_FULL)
+            return result;
+        result = shmq_overflow(actor, ref);
+        if (result != SHMQ_OK)
+            return result;
+    }
+    return SHMQ_FULL;
+}
+
 /* Read what is known of a block just claimed. CORRUPT: its length cannot be. */
 static inline int shmq_message_read(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint32_t index,
     uint64_t word, struct shmq_message *message)
@@ -304,7 +350,7 @@ SHMQ_SELDOM int shmq_ticket_read(struct shmq_actor *actor, const struct shmq_que
     uint64_t sender = shmq_load_acquire(&block->envelope.sender, SHMQ_READ); /* pairs with T_FANOUT, as do the rest */
 
     message->hold.block = taken->block;
-    message->hold.word = shmq_ticket_hold(taken->word, ref->index);
+    message->hold.word = shmq_ticket_hold(taken->word, ref->qid, ref->index);
     message->qid = ref->qid;
     message->epoch = ref->epoch;
     message->length = shmq_load_acquire(&block->length, SHMQ_READ);
@@ -314,6 +360,7 @@ SHMQ_SELDOM int shmq_ticket_read(struct shmq_actor *actor, const struct shmq_que
     message->sender_slot = (uint32_t)sender - 1;
     message->sender_epoch = (uint32_t)(sender >> 32);
     message->redelivered = false;
+    actor->tickets[ref->qid]++;
     if (shmq_length_bytes(message->length) <= 1ull << (map->geometry.granule_shift + shmq_block_order(taken->word)))
         return SHMQ_OK;
     actor->corrupt++;

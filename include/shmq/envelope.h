@@ -86,4 +86,13 @@ static inline int shmq_envelope_read(const struct shmq_block *block, uint64_t by
     return shmq_array_bytes(type) == bytes ? SHMQ_OK : SHMQ_CORRUPT;
 }
 
+/* Describe a copy as the original is described. Both blocks are the caller's to write, or to read. */
+static inline void shmq_envelope_copy(struct shmq_block *target, const struct shmq_block *source)
+{
+    shmq_store_release(&target->envelope.type, shmq_load_acquire(&source->envelope.type, SHMQ_READ), SHMQ_S_ENVELOPE);
+    for (uint32_t i = 0; i < 3; i++)
+        shmq_store_release(&target->envelope.shape[i], shmq_load_acquire(&source->envelope.shape[i], SHMQ_READ),
+            SHMQ_S_ENVELOPE);
+}
+
 #endif

@@ -91,6 +91,8 @@ struct shmq_cache {
     uint32_t limit;         /* … and may be; 0: no cache at all */
 };
 
+#define SHMQ_UNSUBSCRIBED 0x80000000u /* give the queue up when the last ticket comes back [D4] */
+
 /* An identity that acts on a region: the process slot whose byte lock it holds. One thread at a time. A closer acts
  * with the slot of the dead process and an empty cache. */
 struct shmq_actor {
@@ -99,6 +101,7 @@ struct shmq_actor {
     uint32_t epoch;
     uint32_t word_hint[SHMQ_MAX_TIERS];
     struct shmq_cache cache;
+    uint32_t tickets[SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES]; /* held, by queue; and SHMQ_UNSUBSCRIBED */
     uint32_t requeue_scan;  /* where the search for requeued messages goes on */
     uint64_t corrupt;       /* words found that no shmq process writes */
 };

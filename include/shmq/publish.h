@@ -25,7 +25,8 @@ struct shmq_publication {
     uint32_t block;
     uint32_t gen;
     uint32_t reached;       /* subscribers that have it */
-    uint64_t pending[(SHMQ_MAX_SUBSCRIBERS + 63) / 64]; /* those that it is still to be posted to, by index */
+    uint64_t pending[(SHMQ_MAX_SUBSCRIBERS + 63) / 64]; /* those that it is still to be posted to, by index … */
+    uint64_t entry[SHMQ_MAX_SUBSCRIBERS];               /* … and who they were when it began */
 };
 
 static inline void shmq_publisher_init(struct shmq_publisher *publisher, uint32_t topic)
@@ -59,6 +60,7 @@ static inline uint32_t shmq_publisher_survey(const struct shmq_map *map, struct 
             || publisher->ref[index].index != index)
             continue;
         publication->pending[index / 64] |= 1ull << index % 64;
+        publication->entry[index] = entry;
         count++;
     }
     return count;
@@ -138,7 +140,9 @@ static inline int shmq_publish_try(struct shmq_actor *actor, const struct shmq_p
     int result = SHMQ_OK;
 
     for (uint32_t index = 0; (index = shmq_publication_pending(publication, index)) < SHMQ_MAX_SUBSCRIBERS; index++)
-        if (shmq_publish_one(actor, &publisher->ref[index], publication) == SHMQ_FULL)
+        if (publisher->entry[index] != publication->entry[index]) /* it has gone, and the index has passed on */
+            shmq_publish_skip(actor, publication, index);
+        else if (shmq_publish_one(actor, &publisher->ref[index], publication) == SHMQ_FULL)
             result = SHMQ_FULL;
     return result;
 }
@@ -148,7 +152,8 @@ static inline void shmq_publish_finish(struct shmq_actor *actor, const struct sh
     struct shmq_publication *publication)
 {
     for (uint32_t index = 0; (index = shmq_publication_pending(publication, index)) < SHMQ_MAX_SUBSCRIBERS; index++) {
-        shmq_fetch_add_seq_cst(&publisher->ref[index].queue->dropped, 1, SHMQ_DROP);
+        if (publisher->entry[index] == publication->entry[index])
+            shmq_fetch_add_seq_cst(&publisher->ref[index].queue->dropped, 1, SHMQ_DROP);
         shmq_publish_skip(actor, publication, index);
     }
 }
@@ -184,6 +189,25 @@ static inline int shmq_publish_start(struct shmq_actor *actor, struct shmq_publi
     }
     shmq_store_release(&block->word, word, SHMQ_T_FANOUT); /* after the payload and the tickets; see shmq_ticket_match */
     return SHMQ_OK;
+}
+
+/* How many subscribe now. */
+static inline uint32_t shmq_publisher_subscribers(const struct shmq_map *map, struct shmq_publisher *publisher)
+{
+    struct shmq_publication present;
+
+    return shmq_publisher_survey(map, publisher, &present);
+}
+
+/* Shut the queues of all present subscribers down: they finish what is queued, and their streams end. Who subscribes
+ * later begins a new stream. */
+static inline void shmq_publisher_shut(struct shmq_actor *actor, struct shmq_publisher *publisher)
+{
+    struct shmq_publication present;
+
+    shmq_publisher_survey(actor->map, publisher, &present);
+    for (uint32_t index = 0; (index = shmq_publication_pending(&present, index)) < SHMQ_MAX_SUBSCRIBERS; index++)
+        (void)shmq_queue_shut(actor, &publisher->ref[index]);
 }
 
 #endif

@@ -135,11 +135,12 @@ static inline bool shmq_ticket_take_over(const struct shmq_actor *actor, struct 
     return shmq_cas_acq_rel(word, old, *mine, SHMQ_T_ALONE);
 }
 
-/* A hold's word while a subscriber holds a published block: no block word has this state, so every comparison of the
- * hold with the block fails and leads to who knows about tickets; the usual paths need not ask. */
-static inline uint64_t shmq_ticket_hold(uint64_t block_word, uint32_t index)
+/* A hold's word while a subscriber holds a published block: the block word with this state, the subscriber's queue and
+ * its index. No block word has this state, so every comparison of the hold with the block fails and leads to who knows
+ * about tickets; the usual paths need not ask. */
+static inline uint64_t shmq_ticket_hold(uint64_t block_word, uint32_t qid, uint32_t index)
 {
-    return shmq_block_move(block_word, SHMQ_STATE_TICKET, shmq_block_queue(block_word), index);
+    return shmq_block_move(block_word, SHMQ_STATE_TICKET, qid + 1, index);
 }
 
 static inline bool shmq_is_ticket(uint64_t hold_word) { return shmq_block_state(hold_word) == SHMQ_STATE_TICKET; }

@@ -39,6 +39,15 @@ static inline int shmq_topic_find(const struct shmq_map *map, const char *name, 
     return SHMQ_NOT_FOUND;
 }
 
+/* The name of an open topic, in SHMQ_NAME_WORDS * 8 bytes. OK or NOT_FOUND. */
+static inline int shmq_topic_name(const struct shmq_map *map, uint32_t topic, char *text)
+{
+    if (topic >= map->geometry.max_topics || !(shmq_topic_flags(map, topic) & SHMQ_QUEUE_OPEN))
+        return SHMQ_NOT_FOUND;
+    shmq_name_load(map->topic[topic].text, text);
+    return SHMQ_OK;
+}
+
 /* Reserve a record and name it; it stays the actor's until it is opened. OK, NO_QUEUES. */
 static inline int shmq_topic_build(struct shmq_actor *actor, const char *name, uint32_t *topic)
 {

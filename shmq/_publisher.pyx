@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""The sending end of a topic: one block for all who subscribe."""
+
+cimport cython
+from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
+
+from shmq._c cimport (
+    SHMQ_OK,
+    shmq_await_leave, shmq_hold, shmq_parcel, shmq_publication, shmq_publication_pending, shmq_publish_finish,
+    shmq_publish_start, shmq_publish_try, shmq_publisher_shut, shmq_publisher_subscribers, shmq_queue_ref,
+)
+from shmq._endpoint cimport deadline_of
+from shmq._files cimport shmq_os_now
+from shmq._loan cimport Lender
+
+
+@cython.final
+cdef class Publisher(Lender):
+    """The sending end of a topic. Any number may publish to one topic, from any process.
+
+    A message reaches who subscribes when it is published; all read the same block. A subscriber whose queue is full
+    gets it as its own `overflow` says: "block" makes the publisher wait, up to its timeout; the others have the message
+    by then. What a subscriber missed, it sees in `Receiver.dropped` and in gaps of `Message.seq`.
+
+    Thread-safety: may be shared between threads.
+    """
+
+    cdef object answer(self, int reached):
+        return reached
+
+    cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
+        cdef shmq_parcel parcel
+        cdef shmq_publication publication
+        parcel.length = length
+        parcel.label = label
+        cdef int result = shmq_publish_start(self.region.actor, &self.publisher, hold, &parcel, &publication)
+        if result != SHMQ_OK:
+            self.fail(result, False)
+        if shmq_publish_try(self.region.actor, &self.publisher, &publication) != SHMQ_OK:
+            self.post_slowly(&publication, timeout)
+        return publication.reached
+
+    cdef int post_slowly(self, shmq_publication *publication, object timeout) except -1:
+        """Some who subscribe with "block" are full: wait for one after the other."""
+        cdef uint64_t started = shmq_os_now(), deadline
+        cdef shmq_queue_ref ref
+        cdef bint slept
+        try:
+            deadline = deadline_of(timeout)
+            while shmq_publish_try(self.region.actor, &self.publisher, publication) != SHMQ_OK:
+                if deadline != NEVER and shmq_os_now() >= deadline:
+                    break
+                ref = self.publisher.ref[shmq_publication_pending(publication, 0)]
+                slept = False
+                try:
+                    self.wait(&ref, started, deadline, &slept)
+                finally:
+                    if slept and self.region.mapped:
+                        shmq_await_leave(self.region.map, &ref, False)
+        finally:
+            if self.region.place.attached:
+                shmq_publish_finish(self.region.actor, &self.publisher, publication)
+        return 0
+
+    @property
+    def subscribers(self):
+        """How many subscribe now."""
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
+        return shmq_publisher_subscribers(self.region.map, &self.publisher)
+
+    def shutdown(self):
+        """End the stream of all who subscribe now: they receive what is queued, then their loops end.
+
+        Who subscribes later begins a new stream.
+        """
+        if not (self.is_open and self.region.is_open):
+            self.refuse()
+        shmq_publisher_shut(self.region.actor, &self.publisher)
