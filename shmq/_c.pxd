@@ -77,6 +77,10 @@ cdef extern from "shmq/shmq.h" nogil:
     struct shmq_publication:
         uint32_t reached
 
+    struct shmq_audience:
+        uint32_t subscribers
+        uint64_t depth, waiting
+
     struct shmq_parcel:
         uint64_t length
         uint32_t label
@@ -155,7 +159,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_subscribe(shmq_actor *actor, uint32_t topic, uint32_t depth, shmq_policy policy, shmq_queue_ref *ref)
     int shmq_unsubscribe(shmq_actor *actor, const shmq_queue_ref *ref)
     void shmq_publisher_init(shmq_publisher *publisher, uint32_t topic)
-    uint32_t shmq_publisher_subscribers(const shmq_map *map, shmq_publisher *publisher)
+    void shmq_publisher_look(const shmq_map *map, shmq_publisher *publisher, shmq_audience *audience)
     void shmq_publisher_shut(shmq_actor *actor, shmq_publisher *publisher)
     int shmq_publish_start(shmq_actor *actor, shmq_publisher *publisher, shmq_hold *loan, const shmq_parcel *parcel,
                            shmq_publication *publication)

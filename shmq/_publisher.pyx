@@ -5,9 +5,9 @@ cimport cython
 from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 
 from shmq._c cimport (
-    SHMQ_OK,
+    SHMQ_OK, shmq_audience,
     shmq_await_leave, shmq_hold, shmq_parcel, shmq_publication, shmq_publication_pending, shmq_publish_finish,
-    shmq_publish_start, shmq_publish_try, shmq_publisher_shut, shmq_publisher_subscribers, shmq_queue_ref,
+    shmq_publish_start, shmq_publish_try, shmq_publisher_look, shmq_publisher_shut, shmq_queue_ref,
 )
 from shmq._endpoint cimport deadline_of
 from shmq._files cimport shmq_os_now
@@ -65,9 +65,23 @@ cdef class Publisher(Lender):
     @property
     def subscribers(self):
         """How many subscribe now."""
+        return self.look().subscribers
+
+    @property
+    def depth(self):
+        """How many messages the shallowest queue of a subscriber may hold; 0 where nobody subscribes."""
+        return self.look().depth
+
+    def qsize(self):
+        """About how many messages stand in the fullest queue of a subscriber."""
+        return self.look().waiting
+
+    cdef shmq_audience look(self) except *:
+        cdef shmq_audience audience
         if not (self.is_open and self.region.is_open):
             self.refuse()
-        return shmq_publisher_subscribers(self.region.map, &self.publisher)
+        shmq_publisher_look(self.region.map, &self.publisher, &audience)
+        return audience
 
     def shutdown(self):
         """End the stream of all who subscribe now: they receive what is queued, then their loops end.

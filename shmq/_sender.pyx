@@ -38,20 +38,18 @@ cdef class Sender(Lender):
         return 1
 
     cdef int attempt(self, shmq_hold *hold, const shmq_parcel *parcel, shmq_message *message) noexcept:
+        """As the queue's policy says, which its first receiver may fix only while this sender waits."""
         if message != NULL:
-            return shmq_forward(self.region.actor, &self.ref, message)
-        return shmq_send(self.region.actor, &self.ref, hold, parcel)
+            return shmq_forward_or_drop(self.region.actor, &self.ref, message)
+        return shmq_send_or_drop(self.region.actor, &self.ref, hold, parcel)
 
     cdef int post_slowly(self, shmq_hold *hold, const shmq_parcel *parcel, shmq_message *message,
                          object timeout) except -1:
-        """Once more, for a loan or a message, as the queue's policy says; what fails is still the caller's."""
+        """Once more, for a loan or a message; what fails is still the caller's."""
         cdef uint64_t started, deadline
         cdef bint slept = False
         cdef int result
-        if message != NULL:
-            result = shmq_forward_or_drop(self.region.actor, &self.ref, message)
-        else:
-            result = shmq_send_or_drop(self.region.actor, &self.ref, hold, parcel)
+        result = self.attempt(hold, parcel, message)
         if (result == SHMQ_FULL and timeout is None and self.fixed_spin < 0
                 and shmq_await_room(self.region.map, &self.ref, BRIEF_LOOKS)):
             result = self.attempt(hold, parcel, message)

@@ -198,7 +198,7 @@ static inline int shmq_send_confirm(struct shmq_actor *actor, const struct shmq_
 
 /* Queue the block: S1, S2, S3. `from` is the queue that a forwarded message is held from (qid + 1), or 0; `from_epoch`
  * its epoch. On any result but OK the block is still the caller's and hold->word is up to date. */
-static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *hold,
+SHMQ_OFTEN int shmq_send_block(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *hold,
     uint32_t from, uint32_t from_epoch)
 {
     struct shmq_block *block = &actor->map->block[hold->block];
@@ -221,7 +221,7 @@ static inline int shmq_send_block(struct shmq_actor *actor, const struct shmq_qu
 
 /* Hand a loan to a queue. OK: it is the receiver's. FULL, SHUT, CLOSED, STALE: nothing happened, the loan is still the
  * caller's. Any number of senders at once. Lock-free. */
-static inline int shmq_send(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
+SHMQ_OFTEN int shmq_send(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
     const struct shmq_parcel *parcel)
 {
     struct shmq_block *block = &actor->map->block[loan->block];
@@ -278,7 +278,7 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
 
 /* Hand a loan to a queue as its policy says. OK, CLOSED, SHUT, STALE as shmq_send; FULL: the policy is to wait;
  * DROPPED: the loan is still the caller's. Lock-free. */
-static inline int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
+SHMQ_SELDOM int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
     const struct shmq_parcel *parcel)
 {
     for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
@@ -294,7 +294,7 @@ static inline int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_
 }
 
 /* The same for a held message; on all but OK it stays held. */
-static inline int shmq_forward_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
+SHMQ_SELDOM int shmq_forward_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
     struct shmq_message *message)
 {
     for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {

@@ -10,6 +10,7 @@
 #ifndef SHMQ_PUBLISH_H
 #define SHMQ_PUBLISH_H
 
+#include "census.h"
 #include "channel.h"
 #include "subscribe.h"
 
@@ -191,12 +192,29 @@ static inline int shmq_publish_start(struct shmq_actor *actor, struct shmq_publi
     return SHMQ_OK;
 }
 
-/* How many subscribe now. */
-static inline uint32_t shmq_publisher_subscribers(const struct shmq_map *map, struct shmq_publisher *publisher)
+/* The subscribers of a topic, for people. */
+struct shmq_audience {
+    uint32_t subscribers;
+    uint64_t depth;         /* of the shallowest queue; 0 where there is none */
+    uint64_t waiting;       /* messages in the fullest queue */
+};
+
+static inline void shmq_publisher_look(const struct shmq_map *map, struct shmq_publisher *publisher,
+    struct shmq_audience *audience)
 {
     struct shmq_publication present;
 
-    return shmq_publisher_survey(map, publisher, &present);
+    memset(audience, 0, sizeof *audience);
+    audience->subscribers = shmq_publisher_survey(map, publisher, &present);
+    for (uint32_t index = 0; (index = shmq_publication_pending(&present, index)) < SHMQ_MAX_SUBSCRIBERS; index++) {
+        const struct shmq_queue_ref *ref = &publisher->ref[index];
+        uint64_t waiting = shmq_queue_count(ref);
+
+        if (!audience->depth || ref->depth < audience->depth)
+            audience->depth = ref->depth;
+        if (waiting > audience->waiting)
+            audience->waiting = waiting;
+    }
 }
 
 /* Shut the queues of all present subscribers down: they finish what is queued, and their streams end. Who subscribes

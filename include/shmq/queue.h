@@ -145,7 +145,7 @@ static inline void shmq_queue_prefetch_tail(const struct shmq_queue_ref *ref)
 }
 
 /* Find the place where the next message goes. OK, FULL, CLOSED, SHUT. Clears stale slots of dead or slow takers. */
-static inline int shmq_queue_find_tail(const struct shmq_map *map, const struct shmq_queue_ref *ref,
+SHMQ_OFTEN int shmq_queue_find_tail(const struct shmq_map *map, const struct shmq_queue_ref *ref,
     struct shmq_place *place)
 {
     uint64_t position = shmq_queue_hint(ref, &ref->queue->tail);
@@ -179,7 +179,7 @@ static inline int shmq_queue_find_tail(const struct shmq_map *map, const struct 
 
 /* Post `block`, whose word says QUEUED here with generation `gen`. OK: *place is where it stands; FULL, CLOSED, SHUT:
  * it stands nowhere. */
-static inline int shmq_queue_post(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint32_t block,
+SHMQ_OFTEN int shmq_queue_post(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint32_t block,
     uint32_t gen, struct shmq_place *place)
 {
     for (uint64_t budget = SHMQ_WALK_SLACK; budget; budget--) {
