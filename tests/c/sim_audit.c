@@ -72,6 +72,47 @@ static void audit_requeue(uint32_t block, uint64_t word)
         "audit: block %u is requeued for queue %u and no receiver will look", block, qid);
 }
 
+/* Each ticket is in the ring of its subscriber's open queue, or held by that subscriber's process. */
+static void audit_ticket(uint32_t block, uint64_t word, uint32_t topic, uint32_t index)
+{
+    uint64_t entry = sim_map.topic[topic].subscriber[index];
+    uint32_t qid = shmq_subscriber_queue(entry);
+    bool seen = sim_map.block[block].m[index / SHMQ_TICKETS] & shmq_ticket_seen(index);
+    uint32_t times;
+
+    SIM_CHECK(entry && qid < sim_map.geometry.queues
+            && shmq_flags_epoch(sim_map.queue[qid].flags) == shmq_subscriber_epoch(entry),
+        "audit: block %u has a ticket of subscriber %u, which is nobody", block, index);
+    if (seen) {
+        SIM_CHECK(sim_process_holds_ticket(shmq_flags_owner(sim_map.queue[qid].flags), block, index),
+            "audit: block %u is held by subscriber %u, whose process does not have it", block, index);
+        return;
+    }
+    SIM_CHECK(queue_open_at(qid, shmq_subscriber_epoch(entry)),
+        "audit: block %u waits for subscriber %u, whose queue is not open", block, index);
+    times = times_in_ring(qid, block, shmq_block_gen(word));
+    SIM_CHECK(times == 1, "audit: block %u waits for subscriber %u and stands %u times in its queue", block, index, times);
+}
+
+static void audit_published(uint32_t block, uint64_t word)
+{
+    uint32_t topic = shmq_block_queue(word) - 1, tickets = 0;
+
+    SIM_CHECK(topic < sim_map.geometry.max_topics, "audit: block %u is published nowhere (%u)", block, topic);
+    for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++) {
+        uint64_t of_word = sim_map.block[block].m[index / SHMQ_TICKETS];
+
+        SIM_CHECK(shmq_tag(of_word) == (shmq_block_gen(word) & 0xffff), "audit: block %u has another's tickets", block);
+        SIM_CHECK(of_word & shmq_ticket_want(index) || !(of_word & shmq_ticket_seen(index)),
+            "audit: block %u is seen by subscriber %u, which does not want it", block, index);
+        if (!(of_word & shmq_ticket_want(index)))
+            continue;
+        audit_ticket(block, word, topic, index);
+        tickets++;
+    }
+    SIM_CHECK(tickets, "audit: block %u is published and nobody has a ticket", block);
+}
+
 static bool node_set(uint32_t block, uint32_t order)
 {
     struct shmq_node node = shmq_node_of(&sim_map, block, order);
@@ -98,6 +139,9 @@ static void audit_block(uint32_t block, sim_hands *hands)
         break;
     case SHMQ_STATE_REQUEUE:
         audit_requeue(block, word);
+        break;
+    case SHMQ_STATE_FANOUT:
+        audit_published(block, word);
         break;
     default:
         sim_fail("audit: block %u in state %u", block, shmq_block_state(word));
@@ -169,6 +213,8 @@ static void audit_slots(uint32_t qid)
             continue;
         SIM_CHECK(value <= sim_map.geometry.granules, "audit: slot %u of queue %u names block %u", i, qid, value - 1);
         word = block_word(value - 1);
+        if (shmq_config_kind(queue->config) == SHMQ_KIND_SUBSCRIBER) /* one that drops for it may have died on the way */
+            continue;
         SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (bits & SHMQ_QUEUE_SHUT) || (shmq_block_state(word) == SHMQ_STATE_QUEUED
             && shmq_block_queue(word) == qid + 1),
             "audit: slot %u of queue %u (flags %llx) still names block %u, which says %llx", i, qid,
@@ -210,19 +256,54 @@ static void audit_queue(uint32_t qid)
     }
     SIM_CHECK(bits & (SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING), "audit: queue %u was built and never opened (flags %llx)",
         qid, (unsigned long long)queue->flags);
-    if ((bits & SHMQ_QUEUE_OPEN) && qid >= sim_map.geometry.max_processes)
+    if ((bits & SHMQ_QUEUE_OPEN) && shmq_config_kind(queue->config) == SHMQ_KIND_WORK)
         audit_name(qid);
+    if ((bits & SHMQ_QUEUE_OPEN) && shmq_config_kind(queue->config) == SHMQ_KIND_SUBSCRIBER)
+        SIM_CHECK(sim_map.topic[shmq_config_topic(queue->config)].subscriber[shmq_config_index(queue->config)]
+                == shmq_subscriber_word(shmq_flags_epoch(queue->flags), qid),
+            "audit: queue %u is open and not subscribed", qid);
     if (owner != SHMQ_NO_OWNER)
         SIM_CHECK(shmq_process_state(sim_map.process[owner].state) == SHMQ_PROCESS_LIVE,
             "audit: queue %u belongs to process %u, which is gone", qid, owner);
 }
 
+/* A topic is open under a name that somebody gave, and its subscribers are there. */
+static void audit_topic(uint32_t topic)
+{
+    const struct shmq_topic *record = &sim_map.topic[topic];
+    char text[SHMQ_NAME_WORDS * 8];
+    bool known = false;
+
+    shmq_name_load(record->text, text);
+    for (uint32_t name = 0; name < SIM_TOPICS; name++)
+        known = known || strcmp(text, sim_topic_name(name)) == 0;
+    SIM_CHECK(!(record->flags & SHMQ_QUEUE_USED) || (record->flags & SHMQ_QUEUE_OPEN && known),
+        "audit: topic %u has the flags %llx and the name %s", topic, (unsigned long long)record->flags, text);
+    for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++) {
+        uint64_t entry = record->subscriber[index], config;
+        uint32_t qid = shmq_subscriber_queue(entry);
+
+        if (!entry || sim_world_is_crowd(entry))
+            continue;
+        SIM_CHECK(index < record->indices && qid < sim_map.geometry.queues
+                && shmq_flags_epoch(sim_map.queue[qid].flags) == shmq_subscriber_epoch(entry)
+                && sim_map.queue[qid].flags & SHMQ_QUEUE_USED,
+            "audit: subscriber %u of topic %u is queue %u, which is not there", index, topic, qid);
+        config = sim_map.queue[qid].config;
+        SIM_CHECK(shmq_config_kind(config) == SHMQ_KIND_SUBSCRIBER && shmq_config_topic(config) == topic
+                && shmq_config_index(config) == index,
+            "audit: subscriber %u of topic %u is queue %u, which says otherwise", index, topic, qid);
+    }
+}
+
 /* A helper may have died between Q2 and N2: then dir names a queue that is open, and the next comer settles it. */
 static void audit_dir(void)
 {
-    uint32_t qid = shmq_dir_queue(sim_map.header->dir) - 1;
+    uint32_t qid = shmq_dir_queue(sim_map.header->dir) - 1, topic = shmq_dir_queue(sim_map.header->dir) - SHMQ_DIR_TOPIC;
 
-    if (shmq_dir_queue(sim_map.header->dir))
+    if (topic < sim_map.geometry.max_topics)
+        SIM_CHECK(sim_map.topic[topic].flags & SHMQ_QUEUE_OPEN, "audit: dir still names topic %u", topic);
+    else if (shmq_dir_queue(sim_map.header->dir))
         SIM_CHECK(qid < sim_map.geometry.queues && (sim_map.queue[qid].flags & SHMQ_QUEUE_OPEN),
             "audit: dir still names queue %u", qid);
 }
@@ -237,6 +318,8 @@ void sim_audit(sim_hands *hands)
             audit_word(tier, word);
     for (uint32_t qid = 0; qid < sim_map.geometry.queues; qid++)
         audit_queue(qid);
+    for (uint32_t topic = 0; topic < sim_map.geometry.max_topics; topic++)
+        audit_topic(topic);
     audit_dir();
 }
 
@@ -291,4 +374,9 @@ void sim_audit_empty(void)
     for (uint32_t qid = 0; qid < sim_map.geometry.queues; qid++)
         SIM_CHECK(!(shmq_flags_bits(sim_map.queue[qid].flags) & SHMQ_QUEUE_USED),
             "at the end queue %u has the flags %llx", qid, (unsigned long long)sim_map.queue[qid].flags);
+    for (uint32_t topic = 0; topic < sim_map.geometry.max_topics; topic++)
+        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++)
+            SIM_CHECK(!sim_map.topic[topic].subscriber[index]
+                    || sim_world_is_crowd(sim_map.topic[topic].subscriber[index]),
+                "at the end topic %u has subscriber %u", topic, index);
 }

@@ -35,7 +35,7 @@ int sim_do_wait_for_loan(struct sim_process *process, uint32_t order, uint32_t s
     return result;
 }
 
-static struct shmq_hold loan_remove(struct sim_process *process, uint32_t at)
+struct shmq_hold sim_loan_remove(struct sim_process *process, uint32_t at)
 {
     struct shmq_hold loan = process->loan[at];
 
@@ -53,7 +53,7 @@ static struct shmq_array_type describe(uint32_t id, uint64_t bytes)
     return type;
 }
 
-static struct shmq_parcel make_parcel(uint32_t id)
+struct shmq_parcel sim_make_parcel(uint32_t id)
 {
     const struct sim_message *message = &sim_messages[id];
     struct shmq_parcel parcel = { 1ull << (sim_map.geometry.granule_shift + message->order), id };
@@ -85,28 +85,48 @@ static void check_parcel(const struct shmq_message *received)
         "message %u has another envelope", received->label);
 }
 
-int sim_do_send(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+typedef int sending(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
+    const struct shmq_parcel *parcel);
+
+static int send_by(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref, sending *send)
 {
-    struct shmq_hold loan = loan_remove(process, at);
+    struct shmq_hold loan = sim_loan_remove(process, at);
     uint32_t id = sim_ledger_new(loan.block, shmq_block_order(loan.word));
-    struct shmq_parcel parcel = make_parcel(id);
+    struct shmq_parcel parcel = sim_make_parcel(id);
     int result;
 
     SIM_CHECK(ref->queue, "the test has no queue");
     sim_ledger_sending(id);
-    result = shmq_send(&process->actor, ref, &loan, &parcel);
+    result = send(&process->actor, ref, &loan, &parcel);
     sim_operation_end();
     sim_ledger_sent(id, result, false);
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT,
-        "send returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT
+            || result == SHMQ_DROPPED, "send returned %d", result);
     if (result != SHMQ_OK)
         process->loan[process->loan_count++] = loan;
     return result;
 }
 
+int sim_do_send(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+{
+    return send_by(process, at, ref, shmq_send);
+}
+
+int sim_do_send_or_drop(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+{
+    int result;
+
+    sim_ledger_may_drop(true);
+    result = send_by(process, at, ref, shmq_send_or_drop);
+    if (result == SHMQ_DROPPED)
+        sim_ledger_dropped(ref->qid, ref->epoch, true);
+    sim_ledger_may_drop(false);
+    return result;
+}
+
 void sim_do_return(struct sim_process *process, uint32_t at)
 {
-    struct shmq_hold loan = loan_remove(process, at), again = loan;
+    struct shmq_hold loan = sim_loan_remove(process, at), again = loan;
     int result = shmq_release(&process->actor, &loan);
 
     SIM_CHECK(result == SHMQ_OK, "giving a loan back returned %d", result);
@@ -153,16 +173,19 @@ void sim_do_release(struct sim_process *process, uint32_t at)
 {
     uint32_t id;
     struct shmq_message message = held_remove(process, at, &id);
+    bool published = shmq_is_ticket(message.hold.word);
     int result;
 
     sim_ledger_releasing(id);
     result = shmq_release(&process->actor, &message.hold);
+    SIM_CHECK(!published || shmq_release(&process->actor, &message.hold) == SHMQ_STALE,
+        "published message %u could be released twice", id);
     sim_operation_end();
     SIM_CHECK(result == SHMQ_OK, "release of message %u returned %d", id, result);
     sim_ledger_released(id);
 }
 
-void sim_do_edit(struct sim_process *process, uint32_t at)
+int sim_do_edit(struct sim_process *process, uint32_t at)
 {
     uint32_t id;
     struct shmq_message message = held_remove(process, at, &id);
@@ -171,9 +194,16 @@ void sim_do_edit(struct sim_process *process, uint32_t at)
     sim_ledger_releasing(id);
     result = shmq_edit(&process->actor, &message.hold);
     sim_operation_end();
-    SIM_CHECK(result == SHMQ_OK, "edit of message %u returned %d", id, result);
+    SIM_CHECK(result == SHMQ_OK || (result == SHMQ_SHARED_BLOCK && shmq_is_ticket(message.hold.word)),
+        "edit of message %u returned %d", id, result);
+    if (result != SHMQ_OK) {
+        process->held[process->held_count] = message;
+        process->held_id[process->held_count++] = id;
+        return result;
+    }
     sim_ledger_released(id);
     process->loan[process->loan_count++] = message.hold;
+    return result;
 }
 
 int sim_do_forward(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
@@ -229,7 +259,7 @@ int sim_do_open_inbox(struct sim_process *process, uint32_t depth)
     return result;
 }
 
-static uint32_t held_from(const struct sim_process *process, const struct shmq_queue_ref *ref)
+uint32_t sim_held_from(const struct sim_process *process, const struct shmq_queue_ref *ref)
 {
     uint32_t count = 0;
 
@@ -246,7 +276,7 @@ void sim_do_close_inbox(struct sim_process *process)
         SIM_CHECK(result == SHMQ_OK, "closing one's own inbox returned %d", result);
         process->inbox_state = SIM_INBOX_CLOSING;
     }
-    if (process->inbox_state == SIM_INBOX_CLOSING && !held_from(process, &process->inbox)) {
+    if (process->inbox_state == SIM_INBOX_CLOSING && !sim_held_from(process, &process->inbox)) {
         shmq_queue_finish_close(&process->actor, &process->inbox);
         process->inbox_state = SIM_NO_INBOX;
     }
@@ -277,9 +307,14 @@ int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool
 
 int sim_do_claim(struct sim_process *process, uint32_t name, bool shared)
 {
+    return sim_do_claim_as(process, name, shared, SHMQ_POLICY_BLOCK);
+}
+
+int sim_do_claim_as(struct sim_process *process, uint32_t name, bool shared, enum shmq_policy policy)
+{
     struct sim_opened *opened = &process->named[name];
     uint64_t holder = 0;
-    int result = shmq_queue_claim(&process->actor, &opened->ref, shared, SHMQ_POLICY_BLOCK, &holder);
+    int result = shmq_queue_claim(&process->actor, &opened->ref, shared, policy, &holder);
 
     sim_operation_end();
     SIM_CHECK(result == SHMQ_OK || result == SHMQ_IN_USE || result == SHMQ_MISMATCH || result == SHMQ_CLOSED,

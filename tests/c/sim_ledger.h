@@ -29,6 +29,7 @@ struct sim_message {
     bool acknowledged;      /* … and did */
 };
 
+
 struct sim_totals {
     uint64_t schedules, crashes, messages, deliveries, redeliveries, sweeps, audits;
 };
@@ -39,6 +40,16 @@ extern struct sim_totals sim_totals;
 
 void sim_ledger_reset(void);
 
+/* A message of any kind is posted to the ring of this incarnation. Returns its number, counted over all queues. */
+uint64_t sim_ring_posted(uint32_t qid, uint32_t epoch);
+/* The message that was posted as this number leaves the ring. `first`: it must be the oldest. */
+void sim_ring_left(uint32_t qid, uint32_t epoch, uint64_t post_number, bool first);
+
+/* Around each call that may drop: as many messages were counted as were dropped. */
+void sim_ledger_may_drop(bool may);
+/* Whoever runs now has dropped a message of this incarnation. Not `open`: perhaps it was not counted. */
+void sim_ledger_dropped(uint32_t qid, uint32_t epoch, bool open);
+
 /* A loan becomes a message: its number, stamped on the block. */
 uint32_t sim_ledger_new(uint32_t block, uint32_t order);
 /* The payload is still what was stamped. */
@@ -48,7 +59,7 @@ void sim_ledger_check(uint32_t id, const char *when);
 void sim_ledger_sending(uint32_t id);
 void sim_ledger_sent(uint32_t id, int result, bool held);
 
-/* A receive returned this message. Returns its number. */
+/* A receive returned this message, sent or published. Returns its number. */
 uint32_t sim_ledger_received(const struct shmq_message *message);
 void sim_ledger_releasing(uint32_t id);
 void sim_ledger_released(uint32_t id);

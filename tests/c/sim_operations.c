@@ -105,11 +105,13 @@ static void op_forward(struct sim_process *process)
 {
     const struct shmq_queue_ref *target = random_target(process);
     struct shmq_queue_ref ref;
+    uint32_t at;
 
-    if (!target || !process->held_count)
+    at = process->held_count ? sim_random(process->held_count) : 0;
+    if (!target || !process->held_count || shmq_is_ticket(process->held[at].hold.word))
         return;
     ref = *target;
-    sim_do_forward(process, sim_random(process->held_count), &ref);
+    sim_do_forward(process, at, &ref);
 }
 
 static void op_open(struct sim_process *process)
@@ -166,6 +168,101 @@ static void op_tidy(struct sim_process *process)
     sim_operation_end();
 }
 
+/* ---- overflow and fan-out ---- */
+
+static enum shmq_policy random_policy(void)
+{
+    static const enum shmq_policy policies[] = { SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_OLDEST, SHMQ_POLICY_DROP_NEWEST };
+
+    return policies[sim_random(3)];
+}
+
+static void op_send_or_drop(struct sim_process *process)
+{
+    const struct shmq_queue_ref *target = random_target(process);
+    struct shmq_queue_ref ref;
+
+    if (!target || !can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
+        return;
+    ref = *target;
+    if (sim_do_send_or_drop(process, process->loan_count - 1, &ref) != SHMQ_OK && sim_random(4))
+        sim_do_return(process, process->loan_count - 1);
+}
+
+static void op_claim_as(struct sim_process *process)
+{
+    uint32_t name = sim_random(sim_plan.names);
+
+    if (process->named[name].open && process->named[name].claim == SIM_UNCLAIMED)
+        sim_do_claim_as(process, name, sim_random(4) != 0, random_policy());
+}
+
+/* A topic that the process knows, once it has opened it. */
+static bool random_topic(struct sim_process *process, uint32_t *topic)
+{
+    *topic = sim_random(sim_plan.topics);
+    return process->knows_topic[*topic] || sim_do_topic(process, *topic) == SHMQ_OK;
+}
+
+static void op_topic(struct sim_process *process) { sim_do_topic(process, sim_random(sim_plan.topics)); }
+
+static void op_subscribe(struct sim_process *process)
+{
+    uint32_t at = sim_random(SIM_SUBSCRIPTIONS), topic;
+
+    if (process->subscription[at].state == SIM_UNSUBSCRIBED && random_topic(process, &topic))
+        sim_do_subscribe(process, at, topic, 1 + sim_random(sim_plan.deepest), random_policy());
+}
+
+static void op_unsubscribe(struct sim_process *process) { sim_do_unsubscribe(process, sim_random(SIM_SUBSCRIPTIONS)); }
+
+static void op_publish(struct sim_process *process)
+{
+    uint32_t topic;
+
+    if (!can_loan(process) || !random_topic(process, &topic) || sim_do_loan(process, random_order()) != SHMQ_OK)
+        return;
+    sim_do_publish(process, process->loan_count - 1, topic, sim_random(3));
+}
+
+static struct sim_subscription *random_subscription(struct sim_process *process)
+{
+    struct sim_subscription *subscription = &process->subscription[sim_random(SIM_SUBSCRIPTIONS)];
+
+    return subscription->state == SIM_SUBSCRIBED && process->held_count < SIM_HELD ? subscription : NULL;
+}
+
+static void op_receive_published(struct sim_process *process)
+{
+    struct sim_subscription *subscription = random_subscription(process);
+
+    if (subscription)
+        sim_do_receive(process, &subscription->ref);
+}
+
+static void op_wait_published(struct sim_process *process)
+{
+    struct sim_subscription *subscription = random_subscription(process);
+
+    if (subscription)
+        sim_do_wait(process, &subscription->ref, 1 + sim_random(2));
+}
+
+/* In place, or a copy where others want it, too. What is edited may be published again. */
+static void op_edit_published(struct sim_process *process)
+{
+    uint32_t topic;
+
+    if (!process->held_count || !can_loan(process))
+        return;
+    if (sim_do_edit(process, sim_random(process->held_count)) != SHMQ_OK) {
+        if (sim_do_loan(process, 0) == SHMQ_OK)
+            sim_do_release(process, process->held_count - 1);
+    } else if (sim_random(2) && random_topic(process, &topic)) {
+        sim_do_publish(process, process->loan_count - 1, topic, 0);
+    }
+}
+
 typedef void operation(struct sim_process *process);
 
 /* As often as it stands here. */
@@ -209,11 +306,30 @@ static operation *const ending[] = {
     op_open, op_claim, op_recover, op_wait,
 };
 
+static operation *const fanout[] = {
+    op_publish, op_publish, op_publish, op_publish, op_receive_published, op_receive_published, op_receive_published,
+    op_receive_published, op_wait_published, op_release, op_release, op_release, op_edit_published, op_subscribe,
+    op_subscribe, op_unsubscribe, op_recover, op_recover, op_tidy,
+};
+
+static operation *const subscribing[] = {
+    op_topic, op_subscribe, op_subscribe, op_subscribe, op_unsubscribe, op_unsubscribe, op_unsubscribe, op_publish,
+    op_publish, op_receive_published, op_receive_published, op_edit_published, op_release, op_recover, op_recover,
+    op_open, op_delete,
+};
+
+static operation *const overflow[] = {
+    op_send_or_drop, op_send_or_drop, op_send_or_drop, op_send_or_drop, op_receive_named, op_receive_named, op_release,
+    op_release, op_claim_as, op_claim_as, op_open, op_open, op_delete, op_publish, op_publish, op_receive_published,
+    op_subscribe, op_unsubscribe, op_recover, op_forward, op_wait,
+};
+
 static const struct { operation *const *list; uint32_t count; } themes[SIM_THEMES] = {
     { mixed, sizeof mixed / sizeof mixed[0] }, { traffic, sizeof traffic / sizeof traffic[0] },
     { naming, sizeof naming / sizeof naming[0] }, { recovery, sizeof recovery / sizeof recovery[0] },
     { blocks, sizeof blocks / sizeof blocks[0] }, { handover, sizeof handover / sizeof handover[0] },
-    { ending, sizeof ending / sizeof ending[0] },
+    { ending, sizeof ending / sizeof ending[0] }, { fanout, sizeof fanout / sizeof fanout[0] },
+    { subscribing, sizeof subscribing / sizeof subscribing[0] }, { overflow, sizeof overflow / sizeof overflow[0] },
 };
 
 void sim_operate(struct sim_process *process)

@@ -16,6 +16,9 @@ enum sim_theme {
     SIM_BLOCKS,
     SIM_HANDOVER,           /* few messages in few hands */
     SIM_ENDING,             /* queues are shut down */
+    SIM_FANOUT,             /* publications */
+    SIM_SUBSCRIBING,        /* subscribers come and go */
+    SIM_OVERFLOW,           /* queues that drop */
     SIM_THEMES
 };
 
@@ -32,6 +35,7 @@ struct sim_plan {
     enum sim_theme theme;
     uint32_t names;         /* how many names are in use */
     uint32_t deepest;
+    uint32_t topics;        /* how many are in use; 0: none */
     bool keeps_alpha;       /* nobody deletes the first queue, so that nothing may be lost there */
 };
 

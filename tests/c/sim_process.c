@@ -34,7 +34,7 @@ static void count_hand(const struct sim_process *process, uint32_t block, struct
     for (uint32_t i = 0; i < process->loan_count; i++)
         hand->times += process->loan[i].block == block;
     for (uint32_t i = 0; i < process->held_count; i++)
-        if (process->held[i].hold.block == block) {
+        if (process->held[i].hold.block == block && !shmq_is_ticket(process->held[i].hold.word)) {
             hand->times++;
             hand->queue = process->held[i].qid + 1;
             hand->epoch = process->held[i].epoch;
@@ -69,6 +69,25 @@ struct sim_hand sim_process_hand(uint32_t slot, uint32_t block)
         if (sim_processes[fibre].attached && sim_processes[fibre].actor.slot == slot)
             count_hand(&sim_processes[fibre], block, &hand);
     return hand;
+}
+
+static bool holds_ticket(const struct sim_process *process, uint32_t block, uint32_t index)
+{
+    for (uint32_t i = 0; i < process->held_count; i++)
+        if (process->held[i].hold.block == block && shmq_is_ticket(process->held[i].hold.word)
+            && (process->lingers || shmq_ticket_of(block, process->held[i].hold.word).index == index))
+            return true;
+    return false;
+}
+
+bool sim_process_holds_ticket(uint32_t slot, uint32_t block, uint32_t index)
+{
+    if (sim_root.actor.slot == slot)
+        return holds_ticket(&sim_root, block, index);
+    for (int fibre = 0; fibre < SIM_FIBRES; fibre++)
+        if (sim_processes[fibre].attached && sim_processes[fibre].actor.slot == slot)
+            return holds_ticket(&sim_processes[fibre], block, index);
+    return false;
 }
 
 void sim_process_died(int fibre)
@@ -114,7 +133,9 @@ void sim_process_close_but_views(struct sim_process *process)
         insert(kept, count++, process->held[i].hold.block);
     memset(process->named, 0, sizeof process->named);
     memset(&process->outdated, 0, sizeof process->outdated);
+    memset(process->subscription, 0, sizeof process->subscription);
     process->inbox_state = SIM_NO_INBOX;
+    process->lingers = true;
     shmq_close_except(&process->actor, kept, count);
     sim_operation_end();
 }

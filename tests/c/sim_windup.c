@@ -37,6 +37,24 @@ static void drain_inbox(struct sim_process *process)
     while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
 }
 
+static void drain_subscriptions(struct sim_process *process)
+{
+    for (uint32_t at = 0; at < SIM_SUBSCRIPTIONS; at++) {
+        struct sim_subscription *subscription = &process->subscription[at];
+
+        while (subscription->state == SIM_SUBSCRIBED && sim_do_receive(process, &subscription->ref) == SHMQ_OK)
+            empty_hands(process);
+        if (subscription->state == SIM_UNSUBSCRIBING)
+            sim_do_unsubscribe(process, at);
+    }
+}
+
+void sim_drain_own(struct sim_process *process)
+{
+    drain_inbox(process);
+    drain_subscriptions(process);
+}
+
 static void for_each_left(void (*act)(struct sim_process *process))
 {
     for (int fibre = 0; fibre < SIM_FIBRES; fibre++)
@@ -54,7 +72,7 @@ void sim_wind_up(void)
     for (uint32_t name = 0; name < SIM_NAMES; name++)
         sim_drain_named(name);
     empty_hands(&sim_root);
-    for_each_left(drain_inbox);
+    for_each_left(sim_drain_own);
     sim_ledger_settle();
     for_each_left(sim_process_leave);
     for (uint32_t name = 0; name < SIM_NAMES; name++)

@@ -32,8 +32,20 @@ static const enum shmq_step handover_steps[] = {
     SHMQ_C3_RECHECK, SHMQ_C4_RQ, SHMQ_C5,
 };
 
+/* Of topics, publications, drops. */
+static const enum shmq_step topic_steps[] = {
+    SHMQ_DROP, SHMQ_DROP, SHMQ_T_NUMBER, SHMQ_T_WORDS, SHMQ_T_WANT, SHMQ_T_FANOUT, SHMQ_T_FANOUT, SHMQ_S2, SHMQ_S2, SHMQ_T_OPEN,
+    SHMQ_T_OPEN, SHMQ_T_UNPOST, SHMQ_T_UNPOST, SHMQ_T_SEEN, SHMQ_T_SEEN, SHMQ_T_CLEAR, SHMQ_T_CLEAR, SHMQ_T_CLEAR, SHMQ_T_GEN,
+    SHMQ_T_ZERO, SHMQ_T_LAST, SHMQ_T_LAST, SHMQ_T_ALONE, SHMQ_Q_INDICES, SHMQ_Q3, SHMQ_Q3, SHMQ_QC_SUB, SHMQ_QC_SUB, SHMQ_Q_TOPIC,
+    SHMQ_Q_TOPIC_OPEN, SHMQ_N1, SHMQ_C3_TICKET, SHMQ_C3_TICKET, SHMQ_C3_FLAGS, SHMQ_R1_RECHECK, SHMQ_R1_EPOCH, SHMQ_R2,
+    SHMQ_R3, SHMQ_QC1, SHMQ_QC2_RECHECK, SHMQ_QC3, SHMQ_QC4, SHMQ_Q1, SHMQ_Q2, SHMQ_C5, SHMQ_S2_EPOCH, SHMQ_S2_RECHECK,
+    SHMQ_Q_SHARING, SHMQ_ACK, SHMQ_R1,
+};
+
 static enum shmq_step rare_step(void)
 {
+    if (sim_plan.topics && sim_random(8))
+        return topic_steps[sim_random(sizeof topic_steps / sizeof topic_steps[0])];
     if (sim_plan.theme == SIM_HANDOVER)
         return handover_steps[sim_random(sizeof handover_steps / sizeof handover_steps[0])];
     return rare_steps[sim_random(sizeof rare_steps / sizeof rare_steps[0])];
@@ -60,7 +72,11 @@ static void make_world(void)
     if (!sim_random(4))
         shape.first_gen = 0xffffff - sim_random(6);
     sim_min_capacity_shift = 1 + sim_random(2);
+    if (sim_plan.topics)
+        shape.queues = 4 * sim_plan.topics + sim_random(12);
     sim_world_make(&shape);
+    if (sim_plan.topics && !sim_random(3))
+        sim_world_crowd(1 + sim_random(12));
     sim_plan.largest_order = shape.granules < 64 ? 2 : shape.granules < 2000 ? 6 : 11;
 }
 
@@ -117,17 +133,6 @@ static void work(struct sim_process *process)
     }
 }
 
-/* Nothing new is sent any more: what is there must come out. */
-static void drain(struct sim_process *process)
-{
-    do {
-        while (process->held_count)
-            sim_do_release(process, 0);
-        while (process->loan_count)
-            sim_do_return(process, 0);
-    } while (process->inbox_state == SIM_INBOX_OPEN && sim_do_receive(process, &process->inbox) == SHMQ_OK);
-}
-
 /* Views live on for a while after the region was closed. */
 static void linger(struct sim_process *process)
 {
@@ -149,6 +154,12 @@ static void go(struct sim_process *process)
         sim_process_abandon(process);
 }
 
+static void join_topic(struct sim_process *process)
+{
+    if (sim_do_topic(process, 0) == SHMQ_OK && sim_random(4))
+        sim_do_subscribe(process, 0, 0, 1 + sim_random(sim_plan.deepest), (enum shmq_policy)sim_random(3));
+}
+
 static void life(void *argument)
 {
     struct sim_process *process = argument;
@@ -160,12 +171,14 @@ static void life(void *argument)
     for (uint32_t tier = 0; tier < sim_map.geometry.tiers; tier++)
         process->actor.word_hint[tier] = sim_random(sim_map.geometry.word_count[tier]);
     sim_do_open_inbox(process, 1 + sim_random(sim_plan.deepest));
-    if (sim_do_open(process, 0, 1 + sim_random(sim_plan.deepest), true) == SHMQ_OK)
+    if (sim_plan.topics)
+        join_topic(process);
+    else if (sim_do_open(process, 0, 1 + sim_random(sim_plan.deepest), true) == SHMQ_OK)
         sim_do_claim(process, 0, true);
     work(process);
     if (sim_random(4)) { /* some go before the end */
         pause_if_asked(SIM_DRAINING);
-        drain(process);
+        sim_drain_own(process); /* nothing new is sent any more: what is there must come out */
         pause_if_asked(SIM_LEAVING);
     }
     go(process);
@@ -239,6 +252,8 @@ void sim_random_schedule(uint64_t seed)
     memset(&sim_plan, 0, sizeof sim_plan);
     memset(sim_processes, 0, sizeof sim_processes);
     sim_plan.theme = (enum sim_theme)sim_random(SIM_THEMES);
+    if (sim_plan.theme == SIM_FANOUT || sim_plan.theme == SIM_SUBSCRIBING || sim_plan.theme == SIM_OVERFLOW)
+        sim_plan.topics = 1 + sim_random(SIM_TOPICS);
     make_world();
     sim_ledger_reset();
     sim_processes_reset();

@@ -108,6 +108,21 @@ void sim_world_make(const struct sim_shape *shape)
     sim_impersonate(SIM_ROOT);
 }
 
+bool sim_world_is_crowd(uint64_t entry) { return entry == shmq_subscriber_word(1, SHMQ_NO_OWNER); }
+
+void sim_world_crowd(uint32_t free_indices)
+{
+    for (uint32_t topic = 0; topic < sim_map.geometry.max_topics; topic++) {
+        struct shmq_topic *record = &sim_map.topic[topic];
+
+        record->indices = SHMQ_MAX_SUBSCRIBERS;
+        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++)
+            record->subscriber[index] = shmq_subscriber_word(1, SHMQ_NO_OWNER);
+        for (uint32_t i = 0; i < free_indices; i++)
+            record->subscriber[sim_random(SHMQ_MAX_SUBSCRIBERS)] = 0;
+    }
+}
+
 /* ---- byte locks ---- */
 
 static int played = SIM_ROOT;

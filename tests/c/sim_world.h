@@ -9,10 +9,11 @@
 #include "shmq/channel.h"
 #include "shmq/envelope.h"
 #include "shmq/names.h"
+#include "shmq/publish.h"
 #include "shmq/recover.h"
 
 #define SIM_PROCESSES 8
-#define SIM_QUEUES 8        /* named */
+#define SIM_QUEUES 24       /* named */
 #define SIM_GRANULES 4096
 #define SIM_ROOT (-2)       /* holds a lock as the main program */
 
@@ -29,6 +30,10 @@ extern struct shmq_map sim_map;
 
 /* A fresh region. */
 void sim_world_make(const struct sim_shape *shape);
+/* Of every topic all subscriber indices are taken, by nobody who can be found, but for so many chosen at random. */
+void sim_world_crowd(uint32_t free_indices);
+/* Is this what sim_world_crowd wrote? */
+bool sim_world_is_crowd(uint64_t entry);
 
 /* Who acts now: the fibre that runs; SIM_ROOT for the main program, unless it plays another process. */
 int sim_identity(void);
