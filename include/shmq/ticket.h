@@ -49,6 +49,16 @@ static inline bool shmq_ticket_match(const struct shmq_map *map, uint32_t topic,
         shmq_block_gen(block_word), index);
 }
 
+/* Is the block still this published message? Asked after a tickets word was read and before it is changed, because it has
+ * only 16 bits of the generation [U10]. What remains is a process stopped between the two for a multiple of 65,536
+ * generations of that block, which then has the very same tickets in that word: an assumption, as of a slot. */
+static inline bool shmq_ticket_current(const struct shmq_map *map, struct shmq_ticket ticket)
+{
+    uint64_t word = shmq_load_seq_cst(&map->block[ticket.block].word, SHMQ_T_GEN); /* pairs with T_FANOUT, T_LAST */
+
+    return shmq_block_state(word) == SHMQ_STATE_FANOUT && shmq_block_gen(word) == ticket.gen;
+}
+
 /* The subscriber takes its message. False: somebody was faster, or the block is another message by now. */
 static inline bool shmq_ticket_take(const struct shmq_map *map, struct shmq_ticket ticket)
 {
@@ -57,20 +67,11 @@ static inline bool shmq_ticket_take(const struct shmq_map *map, struct shmq_tick
     for (;;) {
         uint64_t tickets = shmq_load_seq_cst(word, SHMQ_READ);
 
-        if (!shmq_ticket_waits(tickets, ticket.gen, ticket.index))
+        if (!shmq_ticket_current(map, ticket) || !shmq_ticket_waits(tickets, ticket.gen, ticket.index))
             return false;
         if (shmq_cas_seq_cst(word, tickets, tickets | shmq_ticket_seen(ticket.index), SHMQ_T_SEEN))
             return true;
     }
-}
-
-/* Is the block still this published message? Asked before a ticket is touched, because a tickets word has only 16 bits
- * of the generation [U10]. */
-static inline bool shmq_ticket_current(const struct shmq_map *map, struct shmq_ticket ticket)
-{
-    uint64_t word = shmq_load_seq_cst(&map->block[ticket.block].word, SHMQ_T_GEN); /* pairs with T_FANOUT, T_LAST */
-
-    return shmq_block_state(word) == SHMQ_STATE_FANOUT && shmq_block_gen(word) == ticket.gen;
 }
 
 /* Give a ticket back. False: there was none to give back. The caller then looks whether it was the last. */
