@@ -260,7 +260,7 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
     if (shmq_flags_policy(flags) == SHMQ_POLICY_BLOCK || shmq_flags_epoch(flags) != ref->epoch)
         return SHMQ_FULL;
     if (shmq_flags_policy(flags) == SHMQ_POLICY_DROP_NEWEST) {
-        shmq_fetch_add_seq_cst(&ref->queue->dropped, 1, SHMQ_DROP);
+        shmq_queue_count_drop(ref);
         return SHMQ_DROPPED;
     }
     result = shmq_queue_take(actor, ref, SHMQ_TO_DROP, &taken);
@@ -270,7 +270,7 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
         shmq_ticket_settle(actor, taken.block, shmq_block_gen(taken.word));
     else
         return result == SHMQ_EMPTY ? SHMQ_OK : result;
-    shmq_fetch_add_seq_cst(&ref->queue->dropped, 1, SHMQ_DROP);
+    shmq_queue_count_drop(ref);
     return SHMQ_OK;
 }
 

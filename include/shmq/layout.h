@@ -278,7 +278,7 @@ struct shmq_queue {
     uint64_t tail;          /* senders: hint of the next position to post at */
     uint64_t separate_tail_from_head[7];
     uint64_t head;          /* receivers: hint of the next position to take */
-    uint64_t dropped;       /* senders under a drop policy: messages dropped; one who dies in between leaves it short */
+    uint64_t dropped;       /* who drops: epoch16 | messages dropped48; one who dies in between leaves it short */
     uint64_t separate_head_from_flags[6];
     uint64_t flags;         /* all: see SHMQ_QUEUE_*; the word that opens and closes */
     uint64_t base;          /* maker at Q1: first position of this incarnation */

@@ -148,7 +148,7 @@ static inline int shmq_queue_build_at(struct shmq_actor *actor, uint32_t qid, co
     shmq_store_release(&queue->base, base, SHMQ_Q1_FIELD);
     shmq_store_release(&queue->tail, shmq_hint_word(*epoch, base), SHMQ_Q1_FIELD);
     shmq_store_release(&queue->head, shmq_hint_word(*epoch, base), SHMQ_Q1_FIELD);
-    shmq_store_release(&queue->dropped, 0, SHMQ_Q1_FIELD);
+    shmq_store_release(&queue->dropped, shmq_hint_word(*epoch, 0), SHMQ_Q1_FIELD);
     shmq_store_release(&queue->claim, 0, SHMQ_Q1_FIELD);
     shmq_store_release(&queue->requeued_done, shmq_load_acquire(&queue->requeued, SHMQ_READ), SHMQ_Q1_FIELD);
     shmq_name_store(map->name[qid].text, spec->name, SHMQ_Q1_FIELD);

@@ -154,7 +154,7 @@ static inline void shmq_publish_finish(struct shmq_actor *actor, const struct sh
 {
     for (uint32_t index = 0; (index = shmq_publication_pending(publication, index)) < SHMQ_MAX_SUBSCRIBERS; index++) {
         if (publisher->entry[index] == publication->entry[index])
-            shmq_fetch_add_seq_cst(&publisher->ref[index].queue->dropped, 1, SHMQ_DROP);
+            shmq_queue_count_drop(&publisher->ref[index]);
         shmq_publish_skip(actor, publication, index);
     }
 }

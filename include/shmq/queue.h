@@ -44,6 +44,27 @@ static inline uint64_t shmq_queue_hint(const struct shmq_queue_ref *ref, const u
     return shmq_hint_epoch(hint) == (ref->epoch & 0xffff) ? shmq_hint_position(hint) : ref->base; /* [D2] */
 }
 
+/* How many messages this incarnation has dropped. */
+static inline uint64_t shmq_queue_dropped(const struct shmq_queue_ref *ref)
+{
+    uint64_t dropped = shmq_load_acquire(&ref->queue->dropped, SHMQ_READ); /* pairs with DROP */
+
+    return shmq_hint_epoch(dropped) == (ref->epoch & 0xffff) ? shmq_hint_position(dropped) : 0;
+}
+
+/* Count a message that this incarnation has dropped; a later one is none of its business. Lock-free. */
+SHMQ_SELDOM void shmq_queue_count_drop(const struct shmq_queue_ref *ref)
+{
+    for (;;) {
+        uint64_t dropped = shmq_load_acquire(&ref->queue->dropped, SHMQ_READ); /* pairs with Q1_FIELD, DROP */
+        uint64_t more = shmq_hint_word(ref->epoch, shmq_hint_position(dropped) + 1);
+
+        if (shmq_hint_epoch(dropped) != (ref->epoch & 0xffff)
+            || shmq_cas_seq_cst(&ref->queue->dropped, dropped, more, SHMQ_DROP))
+            return;
+    }
+}
+
 static inline struct shmq_place shmq_queue_place(const struct shmq_queue_ref *ref, uint64_t position)
 {
     struct shmq_place place;

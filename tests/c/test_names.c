@@ -234,7 +234,7 @@ static void a_new_queue_owes_nobody_what_an_earlier_one_had_requeued(void)
     CHECK_EQUAL(ref.queue->requeued, 9); /* never reset */
     CHECK_EQUAL(ref.queue->requeued_done, 9);
     CHECK_EQUAL(ref.queue->claim, 0);
-    CHECK_EQUAL(ref.queue->dropped, 0);
+    CHECK_EQUAL(shmq_queue_dropped(&ref), 0);
 }
 
 static void a_spec_out_of_range_is_invalid_and_makes_nothing(void)
