@@ -26,9 +26,9 @@ const struct sim_directed *sim_directed_find(const char *name)
     return NULL;
 }
 
-void sim_stage(uint32_t granules)
+static void stage(uint32_t granules, uint32_t queues)
 {
-    struct sim_shape shape = { granules, 6, 4, 0, 0, 0 };
+    struct sim_shape shape = { granules, 6, queues, 0, 0, 0 };
 
     sim_reset(1);
     sim_min_capacity_shift = 1;
@@ -37,6 +37,26 @@ void sim_stage(uint32_t granules)
     sim_ledger_reset();
     sim_processes_reset();
 }
+
+void sim_stage(uint32_t granules) { stage(granules, 4); }
+
+void sim_stage_topics(uint32_t granules) { stage(granules, 8); }
+
+struct sim_process *sim_member(int fibre, uint32_t depth, enum shmq_policy policy)
+{
+    struct sim_process *process = sim_play(fibre);
+
+    SIM_CHECK(sim_do_topic(process, 0) == SHMQ_OK, "the topic could not be opened");
+    SIM_CHECK(!depth || sim_do_subscribe(process, 0, 0, depth, policy) == SHMQ_OK, "subscribing failed");
+    return process;
+}
+
+uint32_t sim_announce(struct sim_process *process)
+{
+    return sim_do_loan(process, 0) == SHMQ_OK ? sim_do_publish(process, process->loan_count - 1, 0, 0) : 0;
+}
+
+int sim_hear(struct sim_process *process) { return sim_do_receive(process, &process->subscription[0].ref); }
 
 struct sim_process *sim_player(int fibre, uint32_t depth)
 {
@@ -182,13 +202,24 @@ static void begin(uint64_t accesses, uint64_t writes)
     SIM_CHECK(sim_spawn(body, &sim_processes[SIM_VICTIM]) == SIM_VICTIM, "the victim is the first fibre");
 }
 
+/* So many accesses; who sleeps on the way sleeps its slice. */
+static void run_for(uint64_t accesses)
+{
+    enum sim_state state = sim_run(SIM_VICTIM, accesses);
+
+    while (state == SIM_ASLEEP && sim_accesses(SIM_VICTIM) < accesses) {
+        sim_time_out(SIM_VICTIM);
+        state = sim_run(SIM_VICTIM, accesses - sim_accesses(SIM_VICTIM));
+    }
+}
+
 /* Stopped before each access; dead, it is killed there. */
 static void stop_at_accesses(void)
 {
     sim_victim_ended = false;
     for (uint64_t accesses = 0; !sim_victim_ended; accesses++) {
         begin(accesses, 0);
-        sim_run(SIM_VICTIM, accesses);
+        run_for(accesses);
         conclude();
     }
 }
@@ -200,7 +231,7 @@ static void die_after_writes(void)
     for (uint64_t writes = 1; !sim_victim_ended; writes++) {
         begin(0, writes);
         sim_crash_after(SIM_VICTIM, writes);
-        sim_run(SIM_VICTIM, ENDLESS);
+        run_for(ENDLESS);
         conclude();
     }
 }

@@ -28,6 +28,14 @@ const struct sim_directed *sim_directed_find(const char *name);
 
 /* A fresh world: `granules` blocks, 6 process slots, 4 named queues, rings as small as they can be. */
 void sim_stage(uint32_t granules);
+/* The same with room for 8 queues and 2 topics. */
+void sim_stage_topics(uint32_t granules);
+/* Fibre `fibre` attaches, played, and knows the first topic; `depth` 0: it does not subscribe. Subscribed as its 0. */
+struct sim_process *sim_member(int fibre, uint32_t depth, enum shmq_policy policy);
+/* Publish one granule to the first topic, waiting for nobody. Returns how many it reached. */
+uint32_t sim_announce(struct sim_process *process);
+/* Receive from its subscription 0; what is received is held last. */
+int sim_hear(struct sim_process *process);
 /* Fibre `fibre` attaches, played; opens its inbox and alpha, both of this depth, and claims alpha as one of many. */
 struct sim_process *sim_player(int fibre, uint32_t depth);
 /* A player does something: the main program impersonates it for the call. */
@@ -59,6 +67,13 @@ struct sim_stop {
 };
 
 void sim_stop_everywhere(const struct sim_stop *stop);
+
+#define SIM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+/* A stop with each fate, and no check but the usual one. */
+#define SIM_FATES(set_up, victim, behind)               \
+    { set_up, victim, behind, NULL, SIM_GOES_ON },      \
+    { set_up, victim, behind, NULL, SIM_DIES },         \
+    { set_up, victim, behind, NULL, SIM_DIES_RECOVERED }
 
 /* A test that makes its own stops tells where it is. */
 void sim_stopped(uint64_t first, uint64_t second);

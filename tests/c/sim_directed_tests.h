@@ -74,6 +74,34 @@ void sim_test_announcement_of_the_dead(void);
 void sim_test_stale_slot_holds_nobody_up(void);
 void sim_test_stale_slot_is_cleared_once(void);
 
+/* directed_publish.c */
+void sim_test_publisher_stops(void);
+void sim_test_publisher_meets_next_subscriber(void);
+void sim_test_drop_counted_late(void);
+void sim_test_unsubscriber_stops(void);
+void sim_test_subscriber_stops(void);
+void sim_test_last_two_release(void);
+void sim_test_generation_comes_round(void);
+void sim_test_recoverer_of_publisher(void);
+void sim_test_recoverer_of_subscriber(void);
+void sim_test_subscriber_and_recoverer_die(void);
+
+/* directed_drop.c */
+void sim_test_dropping_sender_stops(void);
+void sim_test_policy_is_decided_once(void);
+void sim_test_waiting_publisher(void);
+void sim_test_waiting_publisher_stops(void);
+void sim_test_waiting_subscriber(void);
+void sim_test_publisher_beside_sleeper(void);
+
+/* directed_topics.c */
+void sim_test_editor_is_alone(void);
+void sim_test_editor_beside_publisher(void);
+void sim_test_index_while_held(void);
+void sim_test_no_index_left(void);
+void sim_test_topic_has_one_number(void);
+void sim_test_helper_of_former_topic(void);
+
 /* directed_blocks.c */
 void sim_test_allocator_dies(void);
 void sim_test_allocator_stops(void);
