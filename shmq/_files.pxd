@@ -14,7 +14,7 @@ cdef extern from "shmq/shmq.h" nogil:
         int code, os_errno
         const char *what
         uint64_t found, expected, asked, available
-        uint32_t uid, gid, owner, group, mode, pid_count
+        uint32_t uid, gid, owner, group, mode, type, pid_count
         uint64_t pids[16]
         char path[1]
 
@@ -44,6 +44,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_region_open(shmq_region *region, const shmq_region_options *options, shmq_error *error)
     void shmq_region_forget(shmq_region *region)
     int shmq_region_recover(shmq_region *region, shmq_error *error)
+    void shmq_region_refusal(shmq_region *region, shmq_error *error)
     int shmq_region_sweep_due(shmq_region *region, uint64_t now)
     int shmq_region_list(const char *directory, void (*visit)(void *context, const shmq_region_info *info) noexcept,
                          void *context, shmq_error *error)

@@ -55,6 +55,7 @@ class Region(Attachment):
         timeout: float | None = 0,
         process: str | None = None,
         access: Literal["both"] = "both",
+        mode: int = 0o600,
         dir: str | os.PathLike[str] | None = None,
     ) -> Self: ...
     @property

@@ -21,7 +21,7 @@ from shmq._sender cimport Sender
 from shmq._types cimport explain
 from shmq._files cimport (
     SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
-    shmq_region_options, shmq_region_unlink,
+    shmq_region_options, shmq_region_recover, shmq_region_refusal, shmq_region_unlink,
 )
 
 from shmq import errors, options
@@ -42,6 +42,7 @@ cdef dict facts_of(shmq_error *error):
         "owner": error.owner,
         "group": error.group,
         "mode": error.mode,
+        "type": error.type,
         "pids": [error.pids[i] for i in range(error.pid_count)],
         "path": (<bytes> (<char *> error.path)).decode(errors="replace"),
     }
@@ -64,6 +65,7 @@ cdef object open_region(object type, dict given, int how):
     cdef bytes directory = given["dir"]
     cdef bytes process = given["process"].encode() if given["process"] is not None else None
     cdef int result
+    texts = explain()
     memset(&wanted, 0, sizeof(wanted))
     wanted.name = name
     wanted.directory = <char *> directory if directory is not None else NULL
@@ -78,7 +80,7 @@ cdef object open_region(object type, dict given, int how):
     wanted.prefault = given["prefault"]
     result = region.begin(&wanted, &error)
     if result != SHMQ_OK:
-        raise explain().region_error(facts_of(&error), given)
+        raise texts.region_error(facts_of(&error), given)
     return region
 
 
@@ -95,8 +97,9 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         access: "both"; receive-only access is not there yet.
         persist: Keep the region when its last process closes or dies.
         granule: Bytes of the smallest block, a power of two; chosen by size.
-        mode: File mode; 0o660 shares with the group of `dir`.
-        dir: Directory of regions to use instead of $SHMQ_DIR or the user's own under /dev/shm.
+        mode: File mode; 0o660 shares with the group of `dir`: its members can attach, and are trusted.
+        dir: Directory of regions to use instead of $SHMQ_DIR or the user's own under /dev/shm. One for a group must be
+            there, belong to the group and let it in (mode 2770), and keep all others out.
         prefault: Touch all message memory now.
         max_processes: How many may attach at once, up to 1,024.
         max_queues: How many queues it may have, up to 1,024.
@@ -105,9 +108,11 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         A Region.
 
     Raises:
-        RegionSpaceError: Too little shared memory, or a limit.
+        RegionSpaceError: Too little shared memory, or a limit: which, what it is, what of it is used.
         RegionVersionError: Made by another version, or smaller than asked for.
-        RegionSecurityError: What lies in its place was not made by this user.
+        RegionSecurityError: What lies in its place was not made by this user, or with `mode=0o660` by the group.
+        RegionPermissionError: This user may not open it.
+        RegionFileError: A system call failed for another reason, such as too few descriptors.
         RegistryFullError: `max_processes` are attached.
         QueueInUseError: Another process has the name `process`.
         ValueError: An argument out of range.
@@ -119,9 +124,8 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
 
 cdef void note_region(void *context, const shmq_region_info *info) noexcept with gil:
     """Called for each region of a directory."""
-    from shmq.info import RegionInfo
     if info.error.code == 0:
-        (<list> context).append(RegionInfo(
+        (<list> context).append((
             (<bytes> (<char *> info.name)).decode(errors="replace"), info.size, info.granule, info.attached,
             info.persist, info.creator_pid, info.created_ns / 1e9, info.max_processes, info.max_queues))
 
@@ -130,21 +134,26 @@ def list_regions(dir=None):
     """The regions of this user; what nobody is left of is swept away first.
 
     Args:
-        dir: Directory of regions to look at instead of $SHMQ_DIR or the user's own.
+        dir: Directory of regions to look at instead of $SHMQ_DIR or the user's own. One that lets its group in is
+            taken for the group's, whose members are trusted.
 
     Returns:
         A list of RegionInfo, by name; what lies there and is no sound region is left out.
 
     Raises:
-        RegionSecurityError: The directory was not made by this user.
+        RegionSecurityError: The directory was not made by this user, and is not that of a group of its.
+        RegionPermissionError: This user may not open the directory.
+        RegionFileError: Too few descriptors to look at every region.
     """
     cdef shmq_error error
     cdef bytes directory = options.directory(dir)
+    from shmq.info import RegionInfo
+    texts = explain()
     found = []
     if shmq_region_list(<char *> directory if directory is not None else NULL, note_region, <void *> found,
                         &error) != SHMQ_OK:
-        raise explain().region_error(facts_of(&error), {})
-    return sorted(found)
+        raise texts.region_error(facts_of(&error), {})
+    return sorted(RegionInfo(*one) for one in found)
 
 
 def unlink(str name not None, missing_ok=False, *, dir=None):
@@ -152,16 +161,20 @@ def unlink(str name not None, missing_ok=False, *, dir=None):
 
     Args:
         missing_ok: Do not mind if there is none.
-        dir: Directory of regions to look in.
+        dir: Directory of regions to look in. One that lets its group in is taken for the group's: any member may
+            unlink.
 
     Raises:
         RegionNotFoundError: There is none, unless `missing_ok`.
+        RegionSecurityError: The directory, or the region's own, was not made by this user or a group of its.
+        RegionPermissionError: This user may not open it, or may not remove anything there.
     """
     cdef shmq_error error
     cdef bytes directory = options.directory(dir)
     cdef bytes text = options.region_name(name).encode()
+    texts = explain()
     if shmq_region_unlink(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
-        raise explain().region_error(facts_of(&error), {"name": name})
+        raise texts.region_error(facts_of(&error), {"name": name})
 
 
 cdef class Region(Attachment):
@@ -186,21 +199,23 @@ cdef class Region(Attachment):
         return open_region(cls, given, SHMQ_REGION_CREATE)
 
     @classmethod
-    def attach(cls, name, *, timeout=0, process=None, access="both", dir=None):
-        """Attach to a region that must exist.
+    def attach(cls, name, *, timeout=0, process=None, access="both", mode=0o600, dir=None):
+        """Attach to a region that must exist. Arguments and errors as for `shmq.open`.
 
         Args:
             timeout: Seconds to wait for somebody to create it; None waits for ever.
+            mode: 0o660 where the region is shared with the group of `dir`: this process trusts its members, too.
 
         Raises:
             RegionNotFoundError: There is none, in time.
         """
-        given = options.region_options(name, None, process, access, False, None, 0o600, dir, False, 128, 256)
+        given = options.region_options(name, None, process, access, False, None, mode, dir, False, 128, 256)
         return options.until(timeout, lambda: open_region(cls, given, SHMQ_REGION_ATTACH), errors.RegionNotFoundError)
 
     cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1:
         """Find or make the queue and let `end` denote it."""
         cdef shmq_queue_spec spec
+        cdef shmq_error error
         cdef bytes text = options.queue_name(queue).encode()
         cdef int result
         self.check()
@@ -212,7 +227,8 @@ cdef class Region(Attachment):
         if result == SHMQ_NO_QUEUES:
             raise explain().queues_full(self, queue)
         if result == SHMQ_NO_SPACE:
-            raise explain().no_slots(self, queue, depth)
+            shmq_region_refusal(&self.place.region, &error)
+            raise explain().no_slots(self.name, queue, depth, facts_of(&error))
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, queue)
         self.begin_end(end, queue, -1)
@@ -431,9 +447,17 @@ cdef class Region(Attachment):
 
         Returns:
             How many were recovered.
+
+        Raises:
+            RegionFileError: The locks cannot be looked at, for too few descriptors, say: nobody is declared dead.
         """
+        cdef shmq_error error
+        cdef int recovered
         self.check()
-        return self.recover_dead()
+        recovered = shmq_region_recover(&self.place.region, &error)
+        if recovered < 0:
+            raise explain().region_error(facts_of(&error), {"name": self.name})
+        return self.note_recovered(recovered)
 
     def processes(self):
         """Who is attached and holds what: a list of ProcessInfo, exact when nothing moves.

@@ -8,6 +8,8 @@ from libc.string cimport memset
 
 from shmq._c cimport SHMQ_MAX_DIMENSIONS, shmq_array_type
 
+from shmq.errors import RegionFileError
+
 cdef dict known = {}  # dtype as given -> (kind, byte order, item size)
 
 
@@ -125,6 +127,11 @@ cdef int type_of_request(shmq_array_type *type, object shape, object dtype) exce
 
 
 cdef object explain():
-    """The module of error texts, imported when something has gone wrong: `import shmq` stays light."""
-    from shmq import explain as texts
+    """The module of error texts. Not imported with shmq, which stays light, but before anything can go wrong: an import
+    needs a descriptor, and there may be none when it has."""
+    try:
+        from shmq import explain as texts
+    except OSError as error:
+        raise RegionFileError(error.errno, f"the module shmq.explain cannot be imported: {error.strerror}: close some "
+                              "files, or raise the limit (ulimit -n)", error.filename)
     return texts

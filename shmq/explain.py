@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Error texts: fact, value, limit, remedy. Called only when something has gone wrong."""
+"""Error texts: fact, value, limit, remedy. Called only when something has gone wrong, but imported with the first
+region, when there still are descriptors and memory: so it is light."""
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING, Any
+import stat
 
 from . import errors
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ._region import Region
 
@@ -20,7 +24,7 @@ FULL, EMPTY, CLOSED, SHUT, STALE, CORRUPT = 1, 2, -1, -2, -8, -9
 INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE, REGISTRY_FULL, GONE = range(
     -101, -112, -1
 )
-PROCESS_NAME = -115
+PROCESS_NAME = -116
 
 
 def size_text(nbytes: int) -> str:
@@ -42,6 +46,51 @@ def pids_text(pids: list[int]) -> str:
     return f"pid {shown}" if len(pids) == 1 else f"pids {shown}"
 
 
+# ---- whose a file is ---------------------------------------------------------------------------------------
+
+KINDS = {
+    stat.S_IFREG: "a plain file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def user_text(uid: int) -> str:
+    """A user by number and, where the system knows it, by name."""
+    try:
+        import pwd
+
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except (ImportError, KeyError, OSError):
+        return f"uid {uid}"
+
+
+def group_text(gid: int) -> str:
+    """A group by number and, where the system knows it, by name."""
+    try:
+        import grp
+
+        return f"gid {gid} ({grp.getgrgid(gid).gr_name})"
+    except (ImportError, KeyError, OSError):
+        return f"gid {gid}"
+
+
+def owner_text(facts: dict[str, Any]) -> str:
+    """Whose the file is, and what others may do with it."""
+    return f"{user_text(facts['owner'])}, {group_text(facts['group'])}, mode {facts['mode']:#o}"
+
+
+def caller_text(facts: dict[str, Any]) -> str:
+    """Who asked."""
+    groups = sorted(set(os.getgroups()) - {facts["gid"]})
+    also = f" and of the groups {', '.join(str(gid) for gid in groups[:16])}" if groups else ""
+    return f"{user_text(facts['uid'])}, {group_text(facts['gid'])}{also}"
+
+
 # ---- regions ----------------------------------------------------------------------------------------------
 
 
@@ -49,22 +98,14 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     """The exception for an error of include/shmq/region.h; `given` is what the caller asked for."""
     name, path, what = given.get("name", ""), facts["path"], facts["what"]
     makers: dict[int, Callable[[], Exception]] = {
-        INVALID: lambda: ValueError(
-            f"{what} is {facts['found']}: the limit is {facts['expected']}; see the arguments of shmq.open"
-        ),
-        NOT_FOUND: lambda: errors.RegionNotFoundError(
-            f"there is no region {name!r} at {path}: start the process that creates it, give Region.attach a timeout, "
-            "or use shmq.open, which creates it"
-        ),
+        INVALID: lambda: ValueError(invalid_text(facts)),
+        NOT_FOUND: lambda: errors.RegionNotFoundError(not_found_text(facts, name)),
         EXISTS: lambda: errors.RegionExistsError(
-            f"region {name!r} exists at {path}, made by {pids_text(facts['pids'])}, owner uid {facts['owner']}: attach "
-            f"to it with Region.attach or shmq.open, choose another name, or remove it with shmq.unlink({name!r})"
+            f"region {name!r} exists at {path}, made by {pids_text(facts['pids'])}, owner {user_text(facts['owner'])}: "
+            f"attach to it with Region.attach or shmq.open, choose another name, or remove it with shmq.unlink({name!r})"
         ),
         SECURITY: lambda: errors.RegionSecurityError(security_text(facts)),
-        PERMISSION: lambda: errors.RegionPermissionError(
-            f"{path}: permission denied (mode {facts['mode']:#o}, owner uid {facts['owner']} gid {facts['group']}; you "
-            f"are uid {facts['uid']} gid {facts['gid']}): run as the owner, or share it by group (mode=0o660, dir=)"
-        ),
+        PERMISSION: lambda: errors.RegionPermissionError(permission_text(facts)),
         VERSION: lambda: errors.RegionVersionError(
             f"{path}: {what} is {facts['found']:#x}, this shmq has {facts['expected']:#x}: use the same version of "
             f"shmq in every process, or remove the region with shmq.unlink({name!r})"
@@ -95,45 +136,165 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     maker = makers.get(facts["code"])
     if maker:
         return maker()
-    return errors.RegionFileError(facts["errno"], f"{what} failed: {os.strerror(facts['errno'])}", path)
+    return errors.RegionFileError(facts["errno"], system_text(facts), path)
+
+
+def invalid_text(facts: dict[str, Any]) -> str:
+    """An option that the core refuses."""
+    what, found, expected = facts["what"], facts["found"], facts["expected"]
+    if what == "absolute path of the directory":
+        return (
+            f"the directory of regions is {facts['path']!r}: give an absolute path (SHMQ_DIR, dir=), which means the "
+            "same in every process"
+        )
+    if what == "length of the directory's path":
+        return f"{what} is {found} bytes: the limit is {expected}; give a shorter one (SHMQ_DIR, dir=)"
+    return f"{what} is {found}: the limit is {expected}; see the arguments of shmq.open"
+
+
+def not_found_text(facts: dict[str, Any], name: str) -> str:
+    """No region, or no place for one."""
+    path = facts["path"]
+    if facts["what"] == "parent of the directory":
+        return (
+            f"the directory of regions {path} cannot be made: {os.path.dirname(path)} is not there; make it, or name "
+            "another with SHMQ_DIR or dir="
+        )
+    if facts["what"] == "directory of the group":
+        return (
+            f"there is no directory {path} for region {name!r}: a group's is made by hand, so that it is the group's "
+            f"(mkdir {path}; chgrp GROUP {path}; chmod 2770 {path})"
+        )
+    return (
+        f"there is no region {name!r} at {path}: start the process that creates it, give Region.attach a timeout, or "
+        "use shmq.open, which creates it"
+    )
 
 
 def security_text(facts: dict[str, Any]) -> str:
     """What lies in the region's place, against what should."""
-    what, found, expected = facts["what"], facts["found"], facts["expected"]
-    if "mode" in what or "type" in what:
+    what, found, expected, kind = facts["what"], facts["found"], facts["expected"], facts["type"]
+    if what == "file type":
+        values = f"found {KINDS.get(found, oct(found))}, expected {KINDS[expected]}"
+    elif what == "mode":
         values = f"found {found:#o}, expected {expected:#o}"
-    elif facts["errno"]:
-        values = "found a link, a FIFO or something else that is not a plain file of this user"
-    else:
+    elif what == "group of the directory":
+        values = f"found {found}, expected {expected} or another group of this process"
+    elif what in ("owner", "group", "link count"):
         values = f"found {found}, expected {expected}"
+    else:
+        values = f"{os.strerror(facts['errno'])}: found {KINDS.get(kind, 'something')}, expected a file of this user"
+    whose = f" ({KINDS.get(kind, 'something')} of {owner_text(facts)})" if kind else ""
     return (
-        f"{facts['path']}: {what}: {values}: it was not made by shmq for this user (uid {facts['uid']}); look who put "
-        "it there and remove it, or use another directory with SHMQ_DIR or dir="
+        f"{facts['path']}: {what}: {values}{whose}; it was not made by shmq for {user_text(facts['uid'])}: "
+        f"{security_remedy(facts)}"
     )
+
+
+def security_remedy(facts: dict[str, Any]) -> str:
+    """What to do about a file that is not trusted."""
+    elsewhere = "use another directory (SHMQ_DIR, dir=)"
+    mode, what = facts["mode"], facts["what"]
+    if what == "mode" and mode & stat.S_ISVTX and mode & 0o77 and not mode & 0o7:
+        return f"members could not remove each other's regions: take the sticky bit away (chmod -t), or {elsewhere}"
+    if what == "mode":
+        shared = ", give a directory that a group shares as dir= with mode=0o660" if mode & 0o70 and not mode & 7 else ""
+        return f"look what others did to it, then set the mode (chmod {facts['expected']:o}){shared}, or {elsewhere}"
+    if what == "group of the directory":
+        return f"join that group or let the directory's owner choose one of yours (chgrp), or {elsewhere}"
+    if what == "link count":
+        return f"find its other name (find -samefile) and remove both, or {elsewhere}"
+    if facts["type"] and facts["owner"] != facts["uid"] and facts["uid"] != 0:
+        return f"ask its owner or root to remove it, or {elsewhere}"
+    return f"look who put it there and remove it, or {elsewhere}"
+
+
+def permission_text(facts: dict[str, Any]) -> str:
+    """What this user may not do, with what, and who may."""
+    path, what, known = facts["path"], facts["what"], facts["type"]
+    if what == "group of the directory":
+        return (
+            f"{path} belongs to {owner_text(facts)}: mode=0o660 shares regions with its group, and its mode keeps that "
+            "group out: let it in (chmod 2770), or leave mode at 0o600"
+        )
+    reason = os.strerror(facts["errno"]).lower()
+    whose = f"it belongs to {owner_text(facts)}" if known else "a directory above it keeps you out"
+    if what in ("mkdir", "renameat2", "unlink", "chmod") and known:
+        whose = f"its directory belongs to {owner_text(facts)}" if what != "mkdir" else whose
+    if facts["errno"] == errno.EROFS:
+        remedy = "use a directory on a file system that can be written to (SHMQ_DIR, dir=)"
+    else:
+        remedy = "run as the owner, or share a directory by group (chmod 2770; dir= and mode=0o660, in every process)"
+    return f"{path}: {reason} ({what}): {whose}; you are {caller_text(facts)}: {remedy}"
+
+
+def system_text(facts: dict[str, Any]) -> str:
+    """A system call that failed for a reason of its own."""
+    number = facts["errno"]
+    text = f"{facts['what']} failed: {os.strerror(number)}"
+    if number == errno.EMFILE:
+        return (
+            f"{text}: the limit of this process is {facts['expected']} (RLIMIT_NOFILE); close some files, or raise it "
+            "(ulimit -n)"
+        )
+    if number == errno.ENFILE:
+        return f"{text}: the limit is the whole system's; raise it (sysctl fs.file-max)"
+    if number == errno.ENOTEMPTY:
+        return f"{text}: something that is no file of a region lies there; look what it is, and move or remove it"
+    return text
 
 
 def space_text(facts: dict[str, Any], name: str) -> str:
-    """Which limit leaves too little memory."""
-    asked, available, what = facts["asked"], facts["available"], facts["what"]
-    text = f"region {name!r} needs {size_text(asked)} ({asked} bytes)" if asked else f"region {name!r} finds no space"
-    if what == "RLIMIT_FSIZE":
+    """Which limit leaves too little memory for a region."""
+    if facts["what"] == "RLIMIT_FSIZE":
         return (
-            f"{text}, but the limit on a file's size (RLIMIT_FSIZE) is {facts['expected']} bytes: raise it (ulimit -f)"
+            f"region {name!r} needs a file of {amount_text(facts['asked'])}, but the limit on a file's size is "
+            f"{facts['expected']} bytes (RLIMIT_FSIZE): raise it (ulimit -f), or ask for a smaller size, max_queues or "
+            "max_processes"
         )
+    if facts["what"] == "inodes":
+        return (
+            f"region {name!r} needs {facts['asked']} files and directories (inodes), but only {facts['available']} of "
+            f"{facts['expected']} are free in the file system of {facts['path']}: remove some files, or mount it with "
+            "a larger nr_inodes"
+        )
+    return limit_text(f"region {name!r}", facts)
+
+
+def limit_text(who: str, facts: dict[str, Any]) -> str:
+    """Which limit leaves too little memory."""
+    asked, what, path = amount_text(facts["asked"]), facts["what"], facts["path"]
     if what == "memory control group":
         return (
-            f"{text}, but the memory control group of this process allows {facts['expected']} bytes and has "
-            f"{facts['found']} in use: ask for less, or raise its memory limit"
+            f"{who} needs {asked} with what the kernel keeps of it, but the memory control group {path} allows "
+            f"{facts['expected']} bytes and has {facts['found']} in use, which leaves {amount_text(facts['available'])}: "
+            "ask for less, or raise its limit (Docker: --memory)"
+        )
+    if what == "RLIMIT_AS":
+        return (
+            f"{who} needs {asked} of address space, but its limit is {facts['expected']} bytes (RLIMIT_AS) and "
+            f"{facts['found']} are in use: raise it (ulimit -v), or ask for less (size, max_queues, max_processes)"
         )
     if what == "mmap":
         return (
-            f"{text}, but the kernel refuses the mapping: raise the limit on address space (ulimit -v), or ask for less"
+            f"{who} needs a mapping of {asked}, and the kernel refuses it ({os.strerror(facts['errno'])}): raise the "
+            "limit on address space (ulimit -v) or on mappings (sysctl vm.max_map_count), or ask for less"
+        )
+    if what == "file system":
+        return (
+            f"{who} needs {asked}, but only {amount_text(facts['available'])} of {size_text(facts['expected'])} are free "
+            f"at {path}: ask for less, free some (shmq.list_regions), or enlarge the file system (Docker: "
+            "--shm-size)"
         )
     return (
-        f"{text}, but only {size_text(available)} ({available} bytes) are free at {facts['path']}: ask for a smaller "
-        "size, free some (shmq.list_regions), or enlarge the file system (Docker: --shm-size)"
+        f"{who} needs {asked} at {path}, and the kernel refuses it ({what}: {os.strerror(facts['errno'])}): ask for "
+        "less, free some (shmq.list_regions), or raise the user's quota or the system's limit"
     )
+
+
+def amount_text(nbytes: int) -> str:
+    """Bytes for people, and exactly."""
+    return f"{size_text(nbytes)} ({nbytes} bytes)" if nbytes >= 1024 else f"{nbytes} bytes"
 
 
 # ---- queues -----------------------------------------------------------------------------------------------
@@ -227,12 +388,11 @@ def queues_full(region: Region, queue: str) -> Exception:
     )
 
 
-def no_slots(region: Region, queue: str, depth: int) -> Exception:
-    """The file system has no room for a queue's slots."""
-    return errors.RegionSpaceError(
-        f"queue {queue!r} of depth {depth} needs {size_text(max(64, depth) * 8)} of shared memory and the file system "
-        f"of region {region.name!r} has none left: free some (shmq.list_regions), or enlarge it (Docker: --shm-size)"
-    )
+def no_slots(region: str, queue: str, depth: int, facts: dict[str, Any]) -> Exception:
+    """A queue's slots find no room."""
+    if facts["code"] == SPACE:
+        return errors.RegionSpaceError(limit_text(f"queue {queue!r} of depth {depth} in region {region!r}", facts))
+    return region_error(facts, {"name": region})
 
 
 def queue_corrupt(region: Region, queue: str) -> Exception:

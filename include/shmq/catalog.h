@@ -32,27 +32,44 @@ struct shmq_catalog {
     const char *except;     /* a region not to look at, or NULL */
     shmq_region_visit *visit; /* or NULL */
     void *context;
+    struct shmq_error *failure; /* the first thing that this process, not a region, lacked; or NULL */
 };
 
-/* How many process slots are held. */
-static inline uint32_t shmq_catalog_attached(const struct shmq_files *files, uint32_t max_processes)
+/* How many process slots are held, or -errno. */
+static inline int shmq_catalog_attached(const struct shmq_files *files, uint32_t max_processes)
 {
-    uint32_t attached = 0;
-    int fd = shmq_files_open_lock(files);
+    int attached = 0, held = 0, fd = shmq_files_open_lock(files);
 
     if (fd < 0)
-        return 0;
-    for (uint32_t slot = 0; slot < max_processes; slot++)
-        attached += shmq_os_locked(fd, slot, 1) == 1;
+        return fd;
+    for (uint32_t slot = 0; held >= 0 && slot < max_processes; slot++) {
+        held = shmq_os_locked(fd, slot, 1);
+        attached += held;
+    }
     shmq_os_close(fd);
-    return attached;
+    return held < 0 ? held : attached;
+}
+
+/* Does the error say something of this process, which lacks descriptors or memory, and nothing of the region? */
+static inline bool shmq_catalog_own_failure(const struct shmq_error *error)
+{
+    return error->code == SHMQ_ERROR_SPACE || error->os_errno == EMFILE || error->os_errno == ENFILE
+        || error->os_errno == ENOMEM;
 }
 
 static inline void shmq_catalog_tell(const struct shmq_catalog *catalog, const struct shmq_files *files,
-    const struct shmq_facts *facts, const struct shmq_error *error)
+    const struct shmq_facts *facts, struct shmq_error *error)
 {
     struct shmq_region_info info;
+    int attached = error->code ? 0 : shmq_catalog_attached(files, facts->geometry.max_processes);
 
+    if (attached < 0)
+        shmq_error_set_os(error, "lock", attached);
+    if (shmq_catalog_own_failure(error)) {
+        if (!catalog->failure->code)
+            *catalog->failure = *error;
+        return;
+    }
     memset(&info, 0, sizeof info);
     memcpy(info.name, files->name, sizeof info.name);
     info.error = *error;
@@ -64,7 +81,7 @@ static inline void shmq_catalog_tell(const struct shmq_catalog *catalog, const s
         info.created_ns = facts->created_ns;
         info.max_processes = facts->geometry.max_processes;
         info.max_queues = facts->geometry.max_queues;
-        info.attached = shmq_catalog_attached(files, facts->geometry.max_processes);
+        info.attached = (uint32_t)attached;
         info.persist = facts->persist;
     }
     catalog->visit(catalog->context, &info);
@@ -88,7 +105,7 @@ static inline void shmq_catalog_meet(void *context, const char *entry)
     shmq_error_clear(&error);
     shmq_files_init(&files, entry);
     result = shmq_life_find(&files, &catalog->directory, &facts, &error);
-    if (catalog->visit && result != SHMQ_ERROR_AGAIN && result != SHMQ_ERROR_NOT_FOUND)
+    if (catalog->visit && result != SHMQ_ERROR_AGAIN && result != SHMQ_ERROR_NOT_FOUND && result != SHMQ_ERROR_LEFT)
         shmq_catalog_tell(catalog, &files, &facts, &error);
     shmq_files_close(&files);
 }
@@ -104,7 +121,7 @@ static inline void shmq_catalog_sweep(const struct shmq_directory *directory, co
     (void)shmq_os_each_entry(directory->fd, shmq_catalog_meet, &catalog);
 }
 
-/* Open a directory that somebody names: shared with its group if it lets the group in. */
+/* Open a directory that somebody names: shared with its group if it lets the group in (and judged as a group's is). */
 static inline int shmq_catalog_open(struct shmq_directory *directory, const char *path, struct shmq_error *error)
 {
     struct stat status;
@@ -114,7 +131,8 @@ static inline int shmq_catalog_open(struct shmq_directory *directory, const char
 }
 
 /* Call visit(context, info) for each region of the directory (NULL: this user's own), after removing those that
- * nobody is left of. No directory is no region. Returns SHMQ_OK or an error code. Lock-free. */
+ * nobody is left of. No directory is no region. Returns SHMQ_OK or an error code: where this process lacked what it
+ * takes to look at a region, those that it could look at have been visited. Lock-free. */
 static inline int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context,
     struct shmq_error *error)
 {
@@ -125,6 +143,7 @@ static inline int shmq_region_list(const char *directory, shmq_region_visit *vis
     memset(&catalog, 0, sizeof catalog);
     catalog.visit = visit;
     catalog.context = context;
+    catalog.failure = error;
     result = shmq_catalog_open(&catalog.directory, directory, error);
     if (result == SHMQ_ERROR_NOT_FOUND) {
         shmq_error_clear(error);
@@ -134,7 +153,10 @@ static inline int shmq_region_list(const char *directory, shmq_region_visit *vis
         return result;
     result = shmq_os_each_entry(catalog.directory.fd, shmq_catalog_meet, &catalog);
     shmq_directory_close(&catalog.directory);
-    return result ? shmq_error_set_os(error, "readdir", result) : SHMQ_OK;
+    if (result == 0)
+        return error->code;
+    shmq_error_at(error, &catalog.directory, NULL, NULL);
+    return shmq_error_set_os(error, "readdir", result);
 }
 
 /* Unlink in an open directory. A header that cannot be trusted is no obstacle: the files go all the same. */
@@ -153,7 +175,7 @@ static inline int shmq_catalog_unlink(const struct shmq_directory *directory, co
             (void)shmq_life_end_file(&files, &facts, true);
         result = shmq_files_remove(directory, name, files.dir, "admin");
         shmq_error_at(error, directory, name, NULL);
-        result = result ? shmq_error_set_os(error, "unlink", result) : SHMQ_OK;
+        result = result ? shmq_error_set_entry(error, directory, "unlink", result) : SHMQ_OK;
     }
     shmq_files_close(&files);
     return result;

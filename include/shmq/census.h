@@ -169,12 +169,6 @@ static inline uint64_t shmq_queue_count(const struct shmq_queue_ref *ref)
     return tail - head < ref->depth ? tail - head : ref->depth;
 }
 
-/* How many messages its policy has dropped; of a subscriber's queue also those that a publisher gave up waiting for. */
-static inline uint64_t shmq_queue_dropped(const struct shmq_queue_ref *ref)
-{
-    return shmq_load_acquire(&ref->queue->dropped, SHMQ_READ); /* pairs with DROP */
-}
-
 /* How many messages nobody has received. */
 static inline uint64_t shmq_undelivered(const struct shmq_map *map)
 {

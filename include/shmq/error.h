@@ -17,18 +17,20 @@ enum shmq_error_code {
     SHMQ_ERROR_INVALID = -101,       /* an option: found, expected (the bound that it breaks) */
     SHMQ_ERROR_NOT_FOUND = -102,     /* no such region, or no directory for it */
     SHMQ_ERROR_EXISTS = -103,        /* exclusive create: owner, pids (the creator) */
-    SHMQ_ERROR_SECURITY = -104,      /* squatted, foreign, loose mode, not a plain file: found, expected */
-    SHMQ_ERROR_PERMISSION = -105,    /* os_errno, mode, owner, group, uid, gid */
+    SHMQ_ERROR_SECURITY = -104,      /* squatted, foreign, loose mode, not a plain file: found, expected, whose it is */
+    SHMQ_ERROR_PERMISSION = -105,    /* os_errno, uid, gid, whose it is where that can be seen */
     SHMQ_ERROR_VERSION = -106,       /* other layout: found, expected (version32 | layout hash32) */
     SHMQ_ERROR_SIZE = -107,          /* larger than the region that is there: asked, found, pids (the creator) */
     SHMQ_ERROR_CORRUPT = -108,       /* a header field or a file's size: found, expected (the bound) */
     SHMQ_ERROR_SPACE = -109,         /* what: which limit; asked, available, found (usage), expected (limit) */
     SHMQ_ERROR_REGISTRY_FULL = -110, /* every process slot is held: expected (the limit), pids (who) */
     SHMQ_ERROR_GONE = -111,          /* a file of the region is missing, and it is not being removed */
-    SHMQ_ERROR_SYSTEM = -112,        /* another system call failed: what (which), os_errno */
+    SHMQ_ERROR_SYSTEM = -112,        /* another system call failed: what (which), os_errno; expected (the limit on open
+                                        files where that is used up) */
     SHMQ_ERROR_FORKED = -113,        /* the parent's handle in a forked child: found, expected (pids) */
-    SHMQ_ERROR_PROCESS_NAME = -115,  /* another process has the name: pids (who) */
-    SHMQ_ERROR_AGAIN = -114          /* the region changed hands meanwhile: start over. Never leaves region.h */
+    SHMQ_ERROR_AGAIN = -114,         /* the region changed hands meanwhile: start over. Never leaves region.h */
+    SHMQ_ERROR_LEFT = -115,          /* an ended region's name or files could not be removed: os_errno, whose it is.
+                                        Never leaves region.h */
 };
 
 struct shmq_error {
@@ -41,7 +43,8 @@ struct shmq_error {
     uint64_t available;     /* bytes */
     uint32_t uid, gid;      /* who asked */
     uint32_t owner, group;  /* whose file it is */
-    uint32_t mode;          /* the file's */
+    uint32_t mode;          /* the file's: permissions … */
+    uint32_t type;          /* … and kind, S_IFREG and so on; 0: whose it is could not be seen */
     uint32_t pid_count;
     uint64_t pids[SHMQ_ERROR_PIDS];
     char path[SHMQ_PATH_MAX + SHMQ_NAME_MAX + 64];
@@ -66,6 +69,7 @@ static inline const char *shmq_error_text(int code)
     case SHMQ_ERROR_FORKED: return "a handle of the parent in a forked child";
     case SHMQ_ERROR_PROCESS_NAME: return "another process has this name";
     case SHMQ_ERROR_AGAIN: return "the region changed hands meanwhile";
+    case SHMQ_ERROR_LEFT: return "what is left of a region cannot be removed";
     default: return "no error";
     }
 }
@@ -86,6 +90,15 @@ static inline int shmq_error_set(struct shmq_error *error, enum shmq_error_code 
     return code;
 }
 
+/* Whose file, or directory, the error is about. */
+static inline void shmq_error_whose(struct shmq_error *error, const struct stat *status)
+{
+    error->owner = (uint32_t)status->st_uid;
+    error->group = (uint32_t)status->st_gid;
+    error->mode = (uint32_t)status->st_mode & 07777;
+    error->type = (uint32_t)status->st_mode & S_IFMT;
+}
+
 /* A system call gave -errno. `call` is static text. */
 static inline int shmq_error_set_os(struct shmq_error *error, const char *call, int result)
 {
@@ -99,7 +112,7 @@ static inline int shmq_error_set_os(struct shmq_error *error, const char *call, 
         code = SHMQ_ERROR_SECURITY; /* a symlink, no directory, a FIFO or socket, a directory */
     else if (result == -ENOENT || result == -ESTALE)
         code = SHMQ_ERROR_AGAIN; /* somebody removed it since we looked */
-    shmq_error_set(error, code, call, 0, 0);
+    shmq_error_set(error, code, call, 0, result == -EMFILE ? shmq_os_limit(RLIMIT_NOFILE) : 0);
     error->os_errno = -result;
     return code;
 }

@@ -5,7 +5,9 @@
  *     DIRECTORY/.new-…/admin  data  lock      one that is being made (making.h)
  *
  * Everything goes through descriptors of directories, so that a region removed and made again under the same name is
- * never taken for the old one. What this user, or the directory's group, did not make is refused.
+ * never taken for the old one. What this user, or the directory's group, did not make is refused, and the error says
+ * whose it is. What stands above the directory is not judged: whoever may rename it can hide regions from those who
+ * come later, who then make new ones, but reads none and passes none of his own off.
  */
 #ifndef SHMQ_FILES_H
 #define SHMQ_FILES_H
@@ -38,6 +40,18 @@ static inline void shmq_error_at(struct shmq_error *error, const struct shmq_dir
         file ? "/" : "", file ? file : "");
 }
 
+/* A call that changes the entries of the directory gave -errno: the directory's mode and owner may tell why. */
+static inline int shmq_error_set_entry(struct shmq_error *error, const struct shmq_directory *directory,
+    const char *call, int result)
+{
+    struct stat status;
+
+    shmq_error_set_os(error, call, result);
+    if (shmq_os_fstat(directory->fd, &status) == 0)
+        shmq_error_whose(error, &status);
+    return error->code;
+}
+
 /* May a region, or a process, be called so? [A-Za-z0-9._-], at most SHMQ_NAME_MAX; no dot in front, which is for
  * directories that are no regions. */
 static inline bool shmq_name_valid(const char *name)
@@ -54,25 +68,45 @@ static inline int shmq_files_refuse(const struct stat *status, const char *what,
     struct shmq_error *error)
 {
     shmq_error_set(error, SHMQ_ERROR_SECURITY, what, found, expected);
-    error->owner = (uint32_t)status->st_uid;
-    error->group = (uint32_t)status->st_gid;
-    error->mode = (uint32_t)status->st_mode & 07777;
+    shmq_error_whose(error, status);
     return error->code;
 }
 
-/* Is that what this user, or the group, made: of that type (S_IFREG, S_IFDIR), owner and mode? */
-static inline int shmq_files_judge(const struct shmq_directory *directory, const struct stat *status, uint32_t type,
+/* Does it belong to who is trusted? One's own directory and all in it belong to this user. In a group's directory the
+ * members are trusted: what lies there belongs to the group. The directory itself (`top`) belongs to this user, or to
+ * a group that this process is in: else whoever put it there chose the group. */
+static inline int shmq_files_judge_owner(const struct shmq_directory *directory, bool top, const struct stat *status,
     struct shmq_error *error)
 {
+    uint32_t owner = (uint32_t)status->st_uid, group = (uint32_t)status->st_gid, uid = shmq_os_uid();
+
+    if (!directory->shared)
+        return owner == uid ? SHMQ_OK : shmq_files_refuse(status, "owner", owner, uid, error);
+    if (!top)
+        return group == directory->group ? SHMQ_OK
+                                         : shmq_files_refuse(status, "group", group, directory->group, error);
+    if (owner == uid || shmq_os_in_group(group))
+        return SHMQ_OK;
+    return shmq_files_refuse(status, "group of the directory", group, shmq_os_gid(), error);
+}
+
+/* Is that what this user, or the group, made: of that type (S_IFREG, S_IFDIR), owner and mode? In `dir`, or, where
+ * that is AT_FDCWD, the directory of regions itself. */
+static inline int shmq_files_judge(const struct shmq_directory *directory, int dir, const struct stat *status,
+    uint32_t type, struct shmq_error *error)
+{
+    bool top = dir == AT_FDCWD;
     uint32_t mode = (uint32_t)status->st_mode & 07777, loose = directory->shared ? 07 : 077;
     uint32_t found = (uint32_t)status->st_mode & S_IFMT;
+    int result;
 
     if (found != type)
         return shmq_files_refuse(status, "file type", found, type, error);
-    if (!directory->shared && status->st_uid != shmq_os_uid())
-        return shmq_files_refuse(status, "owner", status->st_uid, shmq_os_uid(), error);
-    if (directory->shared && status->st_gid != directory->group)
-        return shmq_files_refuse(status, "group", status->st_gid, directory->group, error);
+    result = shmq_files_judge_owner(directory, top, status, error);
+    if (result)
+        return result;
+    if (directory->shared && top)
+        loose |= S_ISVTX; /* members could not remove each other's regions */
     if (mode & loose)
         return shmq_files_refuse(status, "mode", mode, mode & ~loose, error);
     if (type == S_IFREG && status->st_nlink > 1)
@@ -87,17 +121,14 @@ static inline int shmq_files_open_refused(const struct shmq_directory *directory
     uint32_t type, int refusal, struct shmq_error *error)
 {
     struct stat status;
-    int code = SHMQ_OK;
+    bool seen = refusal != -ENOENT && shmq_os_fstatat(dir, name, &status) == 0;
+    bool outside = refusal == -EACCES && directory->shared && dir == AT_FDCWD; /* who is not in the group */
+    int code = seen && !outside ? shmq_files_judge(directory, dir, &status, type, error) : SHMQ_OK;
 
-    if (refusal != -ENOENT && shmq_os_fstatat(dir, name, &status) == 0)
-        code = shmq_files_judge(directory, &status, type, error);
     if (code == SHMQ_OK) {
         code = shmq_error_set_os(error, "open", refusal);
-        if (code == SHMQ_ERROR_PERMISSION && shmq_os_fstatat(dir, name, &status) == 0) {
-            error->owner = (uint32_t)status.st_uid;
-            error->group = (uint32_t)status.st_gid;
-            error->mode = (uint32_t)status.st_mode & 07777;
-        }
+        if (seen)
+            shmq_error_whose(error, &status);
     }
     return code;
 }
@@ -111,7 +142,7 @@ static inline int shmq_files_open_entry(const struct shmq_directory *directory, 
     if (fd < 0)
         return shmq_files_open_refused(directory, dir, name, type, fd, error);
     code = shmq_os_fstat(fd, status);
-    code = code ? shmq_error_set_os(error, "fstat", code) : shmq_files_judge(directory, status, type, error);
+    code = code ? shmq_error_set_os(error, "fstat", code) : shmq_files_judge(directory, dir, status, type, error);
     if (code) {
         shmq_os_close(fd);
         return code;
@@ -126,6 +157,7 @@ static inline int shmq_directory_locate(struct shmq_directory *directory, const 
     int length;
 
     directory->fd = -1;
+    directory->shared = false;
     if (!path)
         path = shmq_os_environment("SHMQ_DIR");
     directory->per_user = !path; /* one that somebody named is theirs to remove */
@@ -140,37 +172,75 @@ static inline int shmq_directory_locate(struct shmq_directory *directory, const 
     shmq_error_at(error, directory, NULL, NULL);
     if (directory->path[0] != '/') /* it must mean the same after a chdir */
         return shmq_error_set(error, SHMQ_ERROR_INVALID, "absolute path of the directory", 0, 0);
+    while (length > 1 && directory->path[length - 1] == '/') /* or a symlink of that name would be followed */
+        directory->path[--length] = 0;
     return SHMQ_OK;
 }
 
-/* Open the directory, private to this user or shared with the directory's group; make it where it is not there.
- * Returns SHMQ_OK or an error code. */
-static inline int shmq_directory_open(struct shmq_directory *directory, const char *path, bool shared, bool make,
-    struct shmq_error *error)
+/* Make the directory where it is not there: SHMQ_OK, whether it was or not. A group's is not made: who does that
+ * chooses the group. */
+static inline int shmq_directory_make(const struct shmq_directory *directory, bool *made, struct shmq_error *error)
 {
-    struct stat status;
-    int result = shmq_directory_locate(directory, path, error);
+    int result = directory->shared ? -EEXIST : shmq_os_make_directory(AT_FDCWD, directory->path);
 
-    if (result)
-        return result;
-    directory->shared = false;
-    result = make ? shmq_os_make_directory(AT_FDCWD, directory->path) : 0;
+    *made = result == 0;
     if (result == -ENOENT)
         return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "parent of the directory", 0, 0);
     if (result && result != -EEXIST && result != -EACCES && result != -EROFS) /* it may be there all the same */
         return shmq_error_set_os(error, "mkdir", result);
-    if (shared && shmq_os_fstatat(AT_FDCWD, directory->path, &status) == 0) {
-        directory->shared = true;
-        directory->group = (uint32_t)status.st_gid;
+    return SHMQ_OK;
+}
+
+/* Open a directory that may be there. Returns SHMQ_OK or an error code. */
+static inline int shmq_directory_open_existing(struct shmq_directory *directory, struct shmq_error *error)
+{
+    struct stat status;
+    int fd = shmq_files_open_entry(directory, AT_FDCWD, directory->path, O_RDONLY, S_IFDIR, &status, error);
+
+    if (fd < 0)
+        return fd;
+    directory->group = (uint32_t)status.st_gid;
+    if (directory->shared && (status.st_mode & 050) != 050) {
+        shmq_os_close(fd);
+        shmq_error_set(error, SHMQ_ERROR_PERMISSION, "group of the directory", 0, 0);
+        shmq_error_whose(error, &status);
+        return error->code;
     }
-    directory->fd = shmq_files_open_entry(directory, AT_FDCWD, directory->path, O_RDONLY, S_IFDIR, &status, error);
-    if (directory->fd >= 0)
-        return SHMQ_OK;
-    result = directory->fd;
-    directory->fd = -1;
-    if (result == SHMQ_ERROR_AGAIN && !make)
-        return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "directory", 0, 0);
+    directory->fd = fd;
+    return SHMQ_OK;
+}
+
+/* Open the directory, private to this user or shared with the directory's group; make a private one where it is not
+ * there. Returns SHMQ_OK or an error code. */
+static inline int shmq_directory_open(struct shmq_directory *directory, const char *path, bool shared, bool make,
+    struct shmq_error *error)
+{
+    bool made = false;
+    int result = shmq_directory_locate(directory, path, error);
+
+    if (result)
+        return result;
+    directory->shared = shared;
+    if (make)
+        result = shmq_directory_make(directory, &made, error);
+    if (result == SHMQ_OK)
+        result = shmq_directory_open_existing(directory, error);
+    if (result && made && directory->per_user)
+        (void)shmq_os_unlinkat(AT_FDCWD, directory->path, AT_REMOVEDIR);
+    if (result == SHMQ_ERROR_AGAIN && (shared || !make))
+        return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, shared ? "directory of the group" : "directory", 0, 0);
     return result;
+}
+
+/* A descriptor, for facts only, of what the directory lies in; or -errno. */
+static inline int shmq_directory_above(const struct shmq_directory *directory)
+{
+    char path[SHMQ_PATH_MAX + 1];
+    size_t length = (size_t)(strrchr(directory->path, '/') - directory->path);
+
+    memcpy(path, directory->path, length);
+    memcpy(path + length, "/.", 3); /* also where that is a symlink, as /dev/shm may be */
+    return shmq_os_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
 }
 
 /* Close it, and remove it where it is ours and empty. */

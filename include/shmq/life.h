@@ -99,8 +99,8 @@ static inline int shmq_life_check(struct shmq_files *files, const struct shmq_di
 }
 
 /* Open and verify the region files->name. One that has ended, or whose removal is under way, or that nobody is left
- * of, is removed on the way: AGAIN [M9]. NOT_FOUND: there is none. files stay open in either case, for the caller
- * to close. Returns SHMQ_OK or an error code. */
+ * of, is removed on the way: AGAIN [M9], or LEFT where that cannot be done. NOT_FOUND: there is none. files stay open
+ * in either case, for the caller to close. Returns SHMQ_OK or an error code. */
 static inline int shmq_life_find(struct shmq_files *files, const struct shmq_directory *directory,
     struct shmq_facts *facts, struct shmq_error *error)
 {
@@ -115,8 +115,12 @@ static inline int shmq_life_find(struct shmq_files *files, const struct shmq_dir
         result = shmq_life_check(files, directory, facts, &over, error);
     if (!over)
         return result;
-    (void)shmq_files_remove(directory, files->name, files->dir, "admin");
-    return shmq_error_set(error, SHMQ_ERROR_AGAIN, "life", SHMQ_LIFE_ENDED, 0);
+    result = shmq_files_remove(directory, files->name, files->dir, "admin");
+    shmq_error_at(error, directory, files->name, NULL);
+    if (result == 0)
+        return shmq_error_set(error, SHMQ_ERROR_AGAIN, "life", SHMQ_LIFE_ENDED, 0);
+    (void)shmq_error_set_entry(error, directory, "unlink", result);
+    return error->code = SHMQ_ERROR_LEFT;
 }
 
 #endif

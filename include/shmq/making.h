@@ -18,6 +18,7 @@
 
 #include "files.h"
 #include "lock.h"
+#include "space.h"
 
 #define SHMQ_MAKING_PREFIX ".new-"
 #define SHMQ_MAKING_NAME_AT 39       /* .new-, 16 digits, -, 16 digits, - */
@@ -59,6 +60,8 @@ static inline bool shmq_making_at_work(const struct shmq_directory *directory, c
     bool at_work = false;
     int fd, dir = shmq_os_openat(directory->fd, name, O_RDONLY | O_DIRECTORY, 0);
 
+    if (dir == -EACCES) /* another member's, who has not let the group in yet, or died before: it is empty */
+        (void)shmq_os_unlinkat(directory->fd, name, AT_REMOVEDIR);
     if (dir < 0)
         return false;
     shmq_lock_guard_enter();
@@ -123,6 +126,25 @@ static inline int shmq_making_wait(const struct shmq_making *making, uint64_t by
 
 /* ---- a making of one's own ------------------------------------------------------------------------------- */
 
+/* Let the group in where the region is shared with it; undo the umask. `mode`: of a file. */
+static inline int shmq_making_admit(const struct shmq_making *making, int fd, uint32_t mode, struct shmq_error *error)
+{
+    int result = making->directory->shared ? shmq_os_fchgrp(fd, making->directory->group) : 0;
+
+    if (result == 0)
+        result = shmq_os_fchmod(fd, mode);
+    return result ? shmq_error_set_entry(error, making->directory, "chmod", result) : SHMQ_OK;
+}
+
+/* Open the private directory, and let the group in: should its maker die, another member will remove it. */
+static inline int shmq_making_enter(struct shmq_making *making, struct shmq_error *error)
+{
+    making->dir = shmq_os_openat(making->directory->fd, making->name, O_RDONLY | O_DIRECTORY, 0);
+    if (making->dir < 0)
+        return shmq_error_set_os(error, "open", making->dir);
+    return shmq_making_admit(making, making->dir, making->mode == 0600 ? 0700 : 0770, error);
+}
+
 /* Make the private directory for region `name`. SHMQ_OK, or AGAIN (the directory of regions went away). */
 static inline int shmq_making_begin(struct shmq_making *making, const struct shmq_directory *directory, uint32_t mode,
     const char *name, struct shmq_error *error)
@@ -139,24 +161,17 @@ static inline int shmq_making_begin(struct shmq_making *making, const struct shm
         (unsigned long long)shmq_os_now(), (unsigned long long)random, name);
     shmq_error_at(error, directory, making->name, NULL);
     result = shmq_os_make_directory(directory->fd, making->name);
-    if (result)
-        return shmq_error_set_os(error, "mkdir", result);
-    making->dir = shmq_os_openat(directory->fd, making->name, O_RDONLY | O_DIRECTORY, 0);
-    if (making->dir < 0) {
-        result = shmq_error_set_os(error, "open", making->dir);
+    if (result) {
+        shmq_error_at(error, directory, NULL, NULL);
+        return shmq_error_set_entry(error, directory, "mkdir", result);
+    }
+    result = shmq_making_enter(making, error);
+    if (result) {
+        if (making->dir >= 0)
+            shmq_os_close(making->dir);
         (void)shmq_os_unlinkat(directory->fd, making->name, AT_REMOVEDIR);
     }
     return result;
-}
-
-/* Let the group in where the region is shared with it; undo the umask. `mode`: of a file. */
-static inline int shmq_making_admit(const struct shmq_making *making, int fd, uint32_t mode, struct shmq_error *error)
-{
-    int result = making->directory->shared ? shmq_os_fchgrp(fd, making->directory->group) : 0;
-
-    if (result == 0)
-        result = shmq_os_fchmod(fd, mode);
-    return result ? shmq_error_set_os(error, "chmod", result) : SHMQ_OK;
 }
 
 /* A new file of the private directory. Returns a descriptor, or an error code. */
@@ -209,47 +224,47 @@ static inline int shmq_making_hold(const struct shmq_making *making, void **page
     return result;
 }
 
+/* Reserving memory for a new file gave -errno: what it had got already would be free without it. */
+static inline int shmq_making_blame(int fd, uint64_t bytes, int result, struct shmq_error *error)
+{
+    struct stat status;
+    int code = shmq_space_blame_memory(fd, bytes, result, error);
+
+    if (error->expected && shmq_os_fstat(fd, &status) == 0)
+        error->available += (uint64_t)status.st_blocks * 512;
+    return code;
+}
+
 /* Make and reserve a file, `size` bytes long, and map it. Returns a descriptor, or an error code. */
 static inline int shmq_making_segment(const struct shmq_making *making, const char *file, uint64_t size,
     uint64_t reserve, void **address, struct shmq_error *error)
 {
-    const char *call = "ftruncate";
-    int result, fd = shmq_making_file(making, file, error);
+    int code = SHMQ_OK, result, fd = shmq_making_file(making, file, error);
 
     if (fd < 0)
         return fd;
     result = shmq_os_truncate(fd, size);
-    if (result == 0) {
-        call = "fallocate";
-        result = shmq_os_reserve(fd, 0, reserve);
-    }
-    if (result == 0) {
-        call = "mmap";
-        result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, address);
-    }
-    if (result == 0)
+    if (result)
+        code = shmq_error_set_os(error, "ftruncate", result);
+    if (code == SHMQ_OK && (result = shmq_os_reserve(fd, 0, reserve)) != 0)
+        code = shmq_making_blame(fd, reserve, result, error);
+    if (code == SHMQ_OK && (result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, address)) != 0)
+        code = shmq_space_blame_mapping(size, result, error);
+    if (code == SHMQ_OK)
         return fd;
     shmq_os_close(fd);
-    shmq_error_set_os(error, call, result);
-    if (result == -ENOMEM) /* a control group's limit, or that of the address space */
-        error->code = SHMQ_ERROR_SPACE;
-    error->asked = reserve;
-    (void)shmq_os_free_space(making->dir, &error->available, &error->expected);
-    return error->code;
+    return code;
 }
 
 /* Give the finished region its name. AGAIN: it is taken, or the directory of regions went away. */
 static inline int shmq_making_publish(const struct shmq_making *making, struct shmq_error *error)
 {
-    int result = shmq_making_admit(making, making->dir, making->mode == 0600 ? 0700 : 0770, error);
+    int result = shmq_os_rename_new(making->directory->fd, making->name, making->name + SHMQ_MAKING_NAME_AT);
 
     shmq_error_at(error, making->directory, making->name + SHMQ_MAKING_NAME_AT, NULL);
-    if (result)
-        return result;
-    result = shmq_os_rename_new(making->directory->fd, making->name, making->name + SHMQ_MAKING_NAME_AT);
     if (result == -EEXIST)
         return shmq_error_set(error, SHMQ_ERROR_AGAIN, "another made the region", 0, 0);
-    return result ? shmq_error_set_os(error, "renameat2", result) : SHMQ_OK;
+    return result ? shmq_error_set_entry(error, making->directory, "renameat2", result) : SHMQ_OK;
 }
 
 /* Remove it again, while the bytes are still held. */

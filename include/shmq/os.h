@@ -415,32 +415,67 @@ static inline uint64_t shmq_os_clock(void *context)
 
 /* ---- limits and identities ------------------------------------------------------------------------------- */
 
-/* Bytes that this process may still write to the file system of `fd`; UINT64_MAX where it knows no limit. */
-static inline int shmq_os_free_space(int fd, uint64_t *available, uint64_t *total)
+/* What a file system has, and what of it this process may still use. UINT64_MAX where it knows no limit: a tmpfs
+ * with size=0, or with nr_inodes=0. */
+struct shmq_room {
+    uint64_t bytes, bytes_free;
+    uint64_t files, files_free; /* inodes */
+};
+
+/* The room of the file system of `fd`. */
+static inline int shmq_os_room(int fd, struct shmq_room *room)
 {
     struct statvfs space;
 
+    memset(room, 0, sizeof *room);
     SHMQ_OS_ENTER(fstatvfs);
     if (fstatvfs(fd, &space))
         return -errno;
-    *total = space.f_blocks ? (uint64_t)space.f_blocks * space.f_frsize : UINT64_MAX; /* tmpfs with size=0: no limit */
-    *available = space.f_blocks ? (uint64_t)space.f_bavail * space.f_frsize : UINT64_MAX;
+    room->bytes = space.f_blocks ? (uint64_t)space.f_blocks * space.f_frsize : UINT64_MAX;
+    room->bytes_free = space.f_blocks ? (uint64_t)space.f_bavail * space.f_frsize : UINT64_MAX;
+    room->files = space.f_files ? (uint64_t)space.f_files : UINT64_MAX;
+    room->files_free = space.f_files ? (uint64_t)space.f_favail : UINT64_MAX;
     return 0;
 }
 
-/* The largest file this process may make: beyond it the kernel sends SIGXFSZ, so one looks before. */
-static inline uint64_t shmq_os_file_limit(void)
+/* This process's limit on a resource, such as RLIMIT_FSIZE; UINT64_MAX where there is none. */
+static inline uint64_t shmq_os_limit(int resource)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+    if (syscall(SYS_prlimit64, 0, resource, NULL, &limit) || limit.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
     return (uint64_t)limit.rlim_cur;
+}
+
+/* Bytes of address space in use; 0 where /proc does not tell. */
+static inline uint64_t shmq_os_address_space(void)
+{
+    char text[128];
+
+    if (shmq_os_read_text("/proc/self/statm", text, sizeof text) <= 0)
+        return 0;
+    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static inline uint64_t shmq_os_pid(void) { return (uint64_t)getpid(); }
 static inline uint32_t shmq_os_uid(void) { return (uint32_t)geteuid(); }
 static inline uint32_t shmq_os_gid(void) { return (uint32_t)getegid(); }
+
+/* Is this process in the group? */
+static inline bool shmq_os_in_group(uint32_t gid)
+{
+    int count = getgroups(0, NULL);
+    gid_t *groups = count > 0 ? (gid_t *)malloc((size_t)count * sizeof *groups) : NULL;
+    bool found = gid == shmq_os_gid();
+
+    if (groups)
+        count = getgroups(count, groups);
+    for (int i = 0; groups && i < count; i++)
+        found = found || groups[i] == gid;
+    free(groups);
+    return found;
+}
 
 /* When this process started, in clock ticks since boot; 0 where /proc does not tell. For display. */
 static inline uint64_t shmq_os_start_time(void)

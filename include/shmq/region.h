@@ -28,10 +28,10 @@ struct shmq_region {
     void *lock_page;        /* this mapping holds the byte of self.slot */
     pthread_mutex_t mutex;  /* one thread recovers, or reopens files, at a time [D7] */
     struct shmq_queue_ref inbox;
-    int refused;            /* -errno of the last reservation that was refused */
     uint64_t id;
     uint64_t pid;           /* another one: a forked child, for which this is not open */
     bool persist;
+    struct shmq_error refusal; /* why memory for a queue's slots was refused last; the mutex guards it */
 };
 
 /* ---- files and mappings of an open region ---------------------------------------------------------------- */
@@ -43,24 +43,49 @@ static inline void shmq_region_reach(struct shmq_region *region)
     shmq_files_repair(&region->files, &region->directory);
 }
 
+/* Have admin open: open it again where the program closed it. */
+static inline int shmq_region_reach_admin(struct shmq_region *region, struct shmq_error *error)
+{
+    int directory;
+
+    if (shmq_os_is(region->files.admin, &region->files.admin_identity))
+        return SHMQ_OK;
+    shmq_region_reach(region);
+    directory = region->directory.fd;
+    if (directory >= 0)
+        shmq_os_close(directory);
+    region->directory.fd = -1;
+    if (region->files.admin >= 0)
+        return SHMQ_OK;
+    if (directory < 0)
+        return shmq_error_set_os(error, "open", directory);
+    return shmq_error_set(error, SHMQ_ERROR_GONE, "admin", 0, 0);
+}
+
 /* ops->reserve: make room for a queue's slots in the admin segment. */
 static inline int shmq_region_reserve(void *context, uint64_t offset, uint64_t bytes)
 {
     struct shmq_region *region = (struct shmq_region *)context;
-    int result;
+    struct shmq_error *error = &region->refusal;
+    int code, result;
 
     pthread_mutex_lock(&region->mutex);
-    if (!shmq_os_is(region->files.admin, &region->files.admin_identity)) {
-        shmq_region_reach(region);
-        if (region->directory.fd >= 0)
-            shmq_os_close(region->directory.fd);
-        region->directory.fd = -1;
-    }
-    result = shmq_os_reserve(region->files.admin, offset, bytes);
-    if (result)
-        region->refused = result;
+    shmq_error_at(error, &region->directory, region->files.name, "admin");
+    code = shmq_region_reach_admin(region, error);
+    if (code == SHMQ_OK)
+        code = shmq_space_check_memory(bytes, error);
+    if (code == SHMQ_OK && (result = shmq_os_reserve(region->files.admin, offset, bytes)) != 0)
+        code = shmq_space_blame_memory(region->files.admin, bytes, result, error);
     pthread_mutex_unlock(&region->mutex);
-    return result ? SHMQ_NO_SPACE : SHMQ_OK;
+    return code ? SHMQ_NO_SPACE : SHMQ_OK;
+}
+
+/* Why a queue's slots found no space (SHMQ_NO_SPACE), as far as no other thread has met another refusal since. */
+static inline void shmq_region_refusal(struct shmq_region *region, struct shmq_error *error)
+{
+    pthread_mutex_lock(&region->mutex);
+    *error = region->refusal;
+    pthread_mutex_unlock(&region->mutex);
 }
 
 /* Unmap and close everything. Writes no shared memory and removes no file. */
@@ -75,13 +100,18 @@ static inline void shmq_region_forget(struct shmq_region *region)
     shmq_files_close(&region->files);
 }
 
-/* Give up the process slot's byte; if that was the last, end the region. The slot is FREE. */
+/* Give up the process slot's byte; if that was the last, end the region. The slot is FREE. Takes one descriptor at a
+ * time, in the place of admin's, which nobody needs any more: so it can be done where the process has none left. */
 static inline void shmq_region_leave(struct shmq_region *region)
 {
     shmq_lock_drop(&region->lock_page);
-    if (!region->persist
-        && shmq_life_end(&region->files, &region->map.header->life, region->map.geometry.max_processes) == 1)
-        (void)shmq_files_remove(&region->directory, region->files.name, region->files.dir, "admin");
+    shmq_files_close_one(&region->files.admin, &region->files.admin_identity);
+    if (region->persist
+        || shmq_life_end(&region->files, &region->map.header->life, region->map.geometry.max_processes) != 1)
+        return;
+    if (region->directory.fd < 0)
+        region->directory.fd = shmq_os_openat(AT_FDCWD, region->directory.path, O_RDONLY | O_DIRECTORY, 0);
+    (void)shmq_files_remove(&region->directory, region->files.name, region->files.dir, "admin");
 }
 
 static inline void shmq_region_init(struct shmq_region *region, const struct shmq_region_options *options)
@@ -128,7 +158,7 @@ static inline int shmq_region_map_data(const struct shmq_region *region, const s
     if ((uint64_t)status.st_size != size)
         result = shmq_error_set(error, SHMQ_ERROR_CORRUPT, "file size", (uint64_t)status.st_size, size);
     else if ((result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, data)) != 0)
-        result = shmq_error_set_os(error, "mmap", result);
+        result = shmq_space_blame_mapping(size, result, error);
     shmq_os_close(fd);
     return result;
 }
@@ -138,15 +168,17 @@ static inline int shmq_region_map(struct shmq_region *region, const struct shmq_
     const struct shmq_geometry *geometry, struct shmq_error *error)
 {
     void *admin = NULL, *data = NULL;
-    int result = shmq_region_map_data(region, directory, geometry->data_size, &data, error);
+    int result = shmq_space_check_mappings(shmq_space_mapped(geometry), error);
 
+    if (result == SHMQ_OK)
+        result = shmq_region_map_data(region, directory, geometry->data_size, &data, error);
     if (result)
         return result;
     shmq_error_at(error, directory, region->files.name, "admin");
     result = shmq_os_map(region->files.admin, geometry->admin_size, PROT_READ | PROT_WRITE, &admin);
     if (result) {
         shmq_os_unmap(data, geometry->data_size);
-        return shmq_error_set_os(error, "mmap", result);
+        return shmq_space_blame_mapping(geometry->admin_size, result, error);
     }
     shmq_map_init(&region->map, geometry, admin, data, &region->ops);
     return SHMQ_OK;
@@ -311,8 +343,10 @@ static inline int shmq_region_make(struct shmq_region *region, const struct shmq
         result = shmq_region_keep_lock(region, error);
     if (result == SHMQ_OK)
         result = shmq_making_wait(&making, plan->geometry.data_size, error);
-    if (result == SHMQ_OK)
+    if (result == SHMQ_OK) {
+        shmq_error_at(error, &region->directory, NULL, NULL);
         result = shmq_space_check(making.dir, &plan->geometry, error);
+    }
     if (result == SHMQ_OK)
         result = shmq_region_build(region, &making, plan, shmq_region_process_name(options), error);
     if (result == SHMQ_OK)
@@ -374,7 +408,8 @@ static inline void shmq_region_detach(struct shmq_region *region)
         return;
     }
     shmq_close(&region->self);
-    shmq_region_reach(region);
+    if (!shmq_os_is(region->files.dir, &region->files.dir_identity))
+        shmq_region_reach(region);
     shmq_region_leave(region);
     shmq_directory_close(&region->directory);
 }
@@ -390,6 +425,17 @@ static inline void shmq_region_close(struct shmq_region *region)
     shmq_region_forget(region);
 }
 
+/* A region has ended, and this process cannot remove what is left of it: there is none to attach to, and no way to make
+ * one. */
+static inline int shmq_region_left(const struct shmq_region_options *options, struct shmq_error *error)
+{
+    if (options->how == SHMQ_REGION_ATTACH)
+        return error->code = SHMQ_ERROR_NOT_FOUND;
+    if (error->os_errno == EACCES || error->os_errno == EPERM || error->os_errno == EROFS)
+        return error->code = SHMQ_ERROR_PERMISSION;
+    return error->code = SHMQ_ERROR_SYSTEM;
+}
+
 /* Attach, or where that is allowed and there is nothing, create. AGAIN: start over. */
 static inline int shmq_region_attach_or_make(struct shmq_region *region, const struct shmq_region_options *options,
     const struct shmq_facts *plan, struct shmq_error *error)
@@ -397,12 +443,31 @@ static inline int shmq_region_attach_or_make(struct shmq_region *region, const s
     struct shmq_error other;
     int result = shmq_region_attach(region, options, error);
 
+    if (result == SHMQ_ERROR_LEFT)
+        return shmq_region_left(options, error);
     if (result != SHMQ_ERROR_NOT_FOUND || options->how == SHMQ_REGION_ATTACH)
         return result;
     result = shmq_region_make(region, options, plan, error);
     if (result == SHMQ_ERROR_SPACE && shmq_region_attach(region, options, &other) == SHMQ_OK)
         return SHMQ_OK; /* what took the space was another's making of this very region */
     return result;
+}
+
+/* Where a file or a directory found no space, add to *error why. Returns its code. */
+static inline int shmq_region_blame(const struct shmq_directory *directory, const struct shmq_facts *plan,
+    struct shmq_error *error)
+{
+    int fd = directory->fd;
+
+    if (error->code != SHMQ_ERROR_SPACE || error->asked)
+        return error->code;
+    if (fd < 0) /* for the directory itself */
+        fd = shmq_directory_above(directory);
+    shmq_error_at(error, directory, NULL, NULL);
+    (void)shmq_space_blame_file(fd, shmq_space_reserved(&plan->geometry), error);
+    if (fd >= 0 && fd != directory->fd)
+        shmq_os_close(fd);
+    return error->code;
 }
 
 /* Try once. AGAIN: start over. */
@@ -413,10 +478,12 @@ static inline int shmq_region_try(struct shmq_region *region, const struct shmq_
         options->how != SHMQ_REGION_ATTACH, error);
 
     if (result)
-        return result;
+        return shmq_region_blame(&region->directory, plan, error);
     if (sweep)
         shmq_catalog_sweep(&region->directory, options->name);
     result = shmq_region_attach_or_make(region, options, plan, error);
+    if (result)
+        result = shmq_region_blame(&region->directory, plan, error);
     shmq_directory_close(&region->directory);
     return result;
 }
@@ -447,8 +514,10 @@ static inline int shmq_region_open_inbox(struct shmq_region *region, const struc
         return SHMQ_OK;
     }
     shmq_error_at(error, &region->directory, region->files.name, "admin");
-    if (result == SHMQ_NO_SPACE)
-        return shmq_error_set_os(error, "posix_fallocate of the inbox", region->refused);
+    if (result == SHMQ_NO_SPACE) {
+        shmq_region_refusal(region, error);
+        return error->code;
+    }
     if (result != SHMQ_IN_USE)
         return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "dir", 0, 0);
     shmq_error_set(error, SHMQ_ERROR_PROCESS_NAME, "process name", 0, 0);

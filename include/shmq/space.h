@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* Is there room for a region? Asked before anything is touched.
+/* Is there room? Asked before anything is touched, and again what it was once the kernel has refused.
  *
  * A full tmpfs is ENOSPC, but a file beyond RLIMIT_FSIZE is SIGXFSZ, and memory beyond a control group's limit is
- * SIGKILL. So the three are compared with what the region needs; the reservation itself stays the only guarantee.
+ * SIGKILL. So what is needed is compared with every limit; the reservation itself stays the only guarantee.
  */
 #ifndef SHMQ_SPACE_H
 #define SHMQ_SPACE_H
 
-#include "error.h"
+#include "files.h"
+
+#define SHMQ_SPACE_FILES 4u         /* inodes of a region: its directory, admin, data, lock */
+#define SHMQ_SPACE_FILES_BEGUN 2u   /* of these, the directory and lock are there when room is looked for */
 
 /* Where a version of control groups keeps its memory limits. */
 struct shmq_cgroup_files {
-    const char *line;       /* how its line in /proc/self/cgroup begins, after the number */
+    const char *controller; /* as its line in /proc/self/cgroup names it; "": the second version's */
     const char *mount;
     const char *limit, *usage;
     const char *inactive, *active; /* lines of memory.stat: page cache, which the kernel gives back */
@@ -25,6 +28,8 @@ static inline int shmq_space_refuse(const char *limit, uint64_t asked, uint64_t 
     error->available = available;
     return error->code;
 }
+
+/* ---- control groups -------------------------------------------------------------------------------------- */
 
 /* The number in a one-line file; UINT64_MAX where it says "max" or cannot be read. */
 static inline uint64_t shmq_space_number(const char *path)
@@ -49,11 +54,34 @@ static inline uint64_t shmq_space_line(const char *text, const char *key)
     return 0;
 }
 
+/* The group in `list`, lines of "number:controller,controller:/group"; NULL where the controller has none. Ends the
+ * line in place. */
+static inline char *shmq_space_group(char *list, const char *controller)
+{
+    size_t length = strlen(controller);
+
+    for (char *line = list, *next; line && *line; line = next) {
+        char *name, *group;
+
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = 0;
+        name = strchr(line, ':');
+        group = name ? strchr(name + 1, ':') : NULL;
+        if (!group)
+            continue;
+        for (name++; name <= group; name += strcspn(name, ",:") + 1)
+            if (strcspn(name, ",:") == length && !strncmp(name, controller, length))
+                return group + 1;
+    }
+    return NULL;
+}
+
 /* One control group: is `asked` more than its limit leaves? */
 static inline int shmq_space_check_group(const struct shmq_cgroup_files *files, const char *group, uint64_t asked,
     struct shmq_error *error)
 {
-    char path[SHMQ_PATH_MAX + 32], statistics[4096];
+    char path[SHMQ_PATH_MAX + 32], statistics[8192];
     uint64_t limit, usage, cache;
 
     snprintf(path, sizeof path, "%s/%s", group, files->limit);
@@ -79,18 +107,14 @@ static inline int shmq_space_check_group(const struct shmq_cgroup_files *files, 
 static inline int shmq_space_check_groups(const struct shmq_cgroup_files *files, const char *list, uint64_t asked,
     struct shmq_error *error)
 {
-    char text[4096], group[SHMQ_PATH_MAX];
-    char *line, *slash;
+    char text[8192], group[SHMQ_PATH_MAX];
+    char *name, *slash;
     size_t mount = strlen(files->mount);
 
     if (shmq_os_read_text(list, text, sizeof text) <= 0)
         return SHMQ_OK;
-    line = strstr(text, files->line);
-    if (!line)
-        return SHMQ_OK;
-    line += strlen(files->line);
-    line[strcspn(line, "\n")] = 0;
-    if (snprintf(group, sizeof group, "%s%s", files->mount, line) >= (int)sizeof group)
+    name = shmq_space_group(text, files->controller);
+    if (!name || snprintf(group, sizeof group, "%s%s", files->mount, name) >= (int)sizeof group)
         return SHMQ_OK;
     for (;;) {
         int result = shmq_space_check_group(files, group, asked, error);
@@ -104,26 +128,126 @@ static inline int shmq_space_check_groups(const struct shmq_cgroup_files *files,
     }
 }
 
-/* Can a region of these sizes be made in the directory `fd`? Returns SHMQ_OK or an error code. */
-static inline int shmq_space_check(int fd, const struct shmq_geometry *geometry, struct shmq_error *error)
+/* `bytes` of shared memory, and what the kernel keeps of them besides: page tables, the file's own tree (5 parts in
+ * 1,000 together), and the lot in which it charges a group. */
+static inline uint64_t shmq_space_charged(uint64_t bytes) { return bytes + bytes / 128 + 64 * SHMQ_PAGE; }
+
+/* May this process touch `bytes` more of memory, or would a control group's limit get it killed? SHMQ_OK or SPACE. */
+static inline int shmq_space_check_memory(uint64_t bytes, struct shmq_error *error)
 {
-    const struct shmq_cgroup_files second = { "0::", "/sys/fs/cgroup", "memory.max", "memory.current",
-        "inactive_file", "active_file" };
-    const struct shmq_cgroup_files first = { ":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+    const struct shmq_cgroup_files second = { "", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file",
+        "active_file" };
+    const struct shmq_cgroup_files first = { "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
         "memory.usage_in_bytes", "total_inactive_file", "total_active_file" };
-    uint64_t largest = geometry->admin_size > geometry->data_size ? geometry->admin_size : geometry->data_size;
-    uint64_t asked = geometry->reserve_size + shmq_round_up(geometry->data_size, SHMQ_PAGE);
-    uint64_t limit = shmq_os_file_limit(), available = 0, total = 0;
-    int result = shmq_os_free_space(fd, &available, &total);
+    uint64_t asked = shmq_space_charged(bytes);
+    int result = shmq_space_check_groups(&second, "/proc/self/cgroup", asked, error);
+
+    return result ? result : shmq_space_check_groups(&first, "/proc/self/cgroup", asked, error);
+}
+
+/* ---- limits of the process and of the file system ---------------------------------------------------------- */
+
+/* May this process map `bytes` more? SHMQ_OK or SPACE. */
+static inline int shmq_space_check_mappings(uint64_t bytes, struct shmq_error *error)
+{
+    uint64_t limit = shmq_os_limit(RLIMIT_AS), usage;
+
+    if (limit == UINT64_MAX)
+        return SHMQ_OK;
+    usage = shmq_os_address_space();
+    if (usage < limit && bytes <= limit - usage)
+        return SHMQ_OK;
+    return shmq_space_refuse("RLIMIT_AS", bytes, usage < limit ? limit - usage : 0, usage, limit, error);
+}
+
+/* What a process maps of a region. */
+static inline uint64_t shmq_space_mapped(const struct shmq_geometry *geometry)
+{
+    return geometry->admin_size + shmq_round_up(geometry->data_size, SHMQ_PAGE) + SHMQ_PAGE; /* and the lock's page */
+}
+
+/* What a region takes of the file system, before it has queues. */
+static inline uint64_t shmq_space_reserved(const struct shmq_geometry *geometry)
+{
+    return geometry->reserve_size + shmq_round_up(geometry->data_size, SHMQ_PAGE);
+}
+
+/* Does the file system of `fd` hold what a region still needs? Its directory and lock file are there. */
+static inline int shmq_space_check_files(int fd, uint64_t asked, struct shmq_error *error)
+{
+    struct shmq_room room;
+    int result = shmq_os_room(fd, &room);
 
     if (result)
         return shmq_error_set_os(error, "statvfs", result);
+    if (asked > room.bytes_free)
+        return shmq_space_refuse("file system", asked, room.bytes_free, room.bytes - room.bytes_free, room.bytes,
+            error);
+    if (room.files_free < SHMQ_SPACE_FILES - SHMQ_SPACE_FILES_BEGUN)
+        return shmq_space_refuse("inodes", SHMQ_SPACE_FILES, room.files_free + SHMQ_SPACE_FILES_BEGUN,
+            room.files - room.files_free - SHMQ_SPACE_FILES_BEGUN, room.files, error);
+    return SHMQ_OK;
+}
+
+/* Can a region of these sizes be made in the directory `fd`? Returns SHMQ_OK or an error code. */
+static inline int shmq_space_check(int fd, const struct shmq_geometry *geometry, struct shmq_error *error)
+{
+    uint64_t largest = geometry->admin_size > geometry->data_size ? geometry->admin_size : geometry->data_size;
+    uint64_t limit = shmq_os_limit(RLIMIT_FSIZE), asked = shmq_space_reserved(geometry);
+    int result;
+
     if (largest > limit)
         return shmq_space_refuse("RLIMIT_FSIZE", largest, limit, 0, limit, error);
-    if (asked > available)
-        return shmq_space_refuse("file system", asked, available, total - available, total, error);
-    result = shmq_space_check_groups(&second, "/proc/self/cgroup", asked, error);
-    return result ? result : shmq_space_check_groups(&first, "/proc/self/cgroup", asked, error);
+    result = shmq_space_check_mappings(shmq_space_mapped(geometry), error);
+    if (result == SHMQ_OK)
+        result = shmq_space_check_files(fd, asked, error);
+    return result ? result : shmq_space_check_memory(asked, error);
+}
+
+/* ---- what it was -------------------------------------------------------------------------------------------- */
+
+/* *error says that the file system of `fd` has no space for a file or directory of a region that would reserve `bytes`
+ * there: add which limit that is. */
+static inline int shmq_space_blame_file(int fd, uint64_t bytes, struct shmq_error *error)
+{
+    struct shmq_room room;
+    int os_errno = error->os_errno;
+
+    error->asked = bytes;
+    if (os_errno != ENOSPC || shmq_os_room(fd, &room))
+        return error->code;
+    if (room.files_free < SHMQ_SPACE_FILES)
+        shmq_space_refuse("inodes", SHMQ_SPACE_FILES, room.files_free, room.files - room.files_free, room.files, error);
+    else
+        shmq_space_refuse("file system", bytes, room.bytes_free, room.bytes - room.bytes_free, room.bytes, error);
+    error->os_errno = os_errno;
+    return error->code;
+}
+
+/* Reserving `bytes` for the file `fd` gave -errno. */
+static inline int shmq_space_blame_memory(int fd, uint64_t bytes, int result, struct shmq_error *error)
+{
+    struct shmq_room room;
+
+    shmq_error_set_os(error, "fallocate", result);
+    error->asked = bytes;
+    if (result == -ENOMEM)
+        error->code = SHMQ_ERROR_SPACE;
+    if (result != -ENOSPC || shmq_os_room(fd, &room))
+        return error->code;
+    shmq_space_refuse("file system", bytes, room.bytes_free, room.bytes - room.bytes_free, room.bytes, error);
+    error->os_errno = ENOSPC;
+    return error->code;
+}
+
+/* Mapping `bytes` gave -errno. */
+static inline int shmq_space_blame_mapping(uint64_t bytes, int result, struct shmq_error *error)
+{
+    shmq_error_set_os(error, "mmap", result);
+    error->asked = bytes;
+    if (result == -ENOMEM) /* the limit of the address space, or on the number of mappings */
+        error->code = SHMQ_ERROR_SPACE;
+    return error->code;
 }
 
 #endif

@@ -352,7 +352,7 @@ static void write_text(const char *name, const char *text)
 static void a_control_group_above_refuses_what_its_limit_does_not_leave(void)
 {
     const char *names[] = { "inner/max", "inner/now", "max", "now", "memory.stat", "list" };
-    struct shmq_cgroup_files files = { "0::", directory, "max", "now", "inactive_file", "active_file" };
+    struct shmq_cgroup_files files = { "", directory, "max", "now", "inactive_file", "active_file" };
     struct shmq_error error;
 
     CHECK_EQUAL(shmq_os_make_directory(dir, "inner"), 0);
