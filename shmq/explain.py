@@ -102,7 +102,8 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         NOT_FOUND: lambda: errors.RegionNotFoundError(not_found_text(facts, name)),
         EXISTS: lambda: errors.RegionExistsError(
             f"region {name!r} exists at {path}, made by {pids_text(facts['pids'])}, owner {user_text(facts['owner'])}: "
-            f"attach to it with Region.attach or shmq.open, choose another name, or remove it with shmq.unlink({name!r})"
+            "attach to it with Region.attach or shmq.open, choose another name, or remove it with "
+            f"shmq.unlink({name!r})"
         ),
         SECURITY: lambda: errors.RegionSecurityError(security_text(facts)),
         PERMISSION: lambda: errors.RegionPermissionError(permission_text(facts)),
@@ -195,11 +196,13 @@ def security_remedy(facts: dict[str, Any]) -> str:
     """What to do about a file that is not trusted."""
     elsewhere = "use another directory (SHMQ_DIR, dir=)"
     mode, what = facts["mode"], facts["what"]
-    if what == "mode" and mode & stat.S_ISVTX and mode & 0o77 and not mode & 0o7:
+    group_only = mode & 0o70 and not mode & 0o7 and facts["type"] == stat.S_IFDIR
+    if what == "mode" and group_only and facts["expected"] & 0o70:
         return f"members could not remove each other's regions: take the sticky bit away (chmod -t), or {elsewhere}"
+    if what in ("mode", "owner") and group_only:
+        elsewhere = f"if a group shares it, give it as dir= with mode=0o660, or {elsewhere}"
     if what == "mode":
-        shared = ", give a directory that a group shares as dir= with mode=0o660" if mode & 0o70 and not mode & 7 else ""
-        return f"look what others did to it, then set the mode (chmod {facts['expected']:o}){shared}, or {elsewhere}"
+        return f"look what others did to it, then set the mode (chmod {facts['expected']:o}), or {elsewhere}"
     if what == "group of the directory":
         return f"join that group or let the directory's owner choose one of yours (chgrp), or {elsewhere}"
     if what == "link count":
@@ -239,7 +242,7 @@ def system_text(facts: dict[str, Any]) -> str:
         )
     if number == errno.ENFILE:
         return f"{text}: the limit is the whole system's; raise it (sysctl fs.file-max)"
-    if number == errno.ENOTEMPTY:
+    if number in (errno.ENOTEMPTY, errno.EISDIR):
         return f"{text}: something that is no file of a region lies there; look what it is, and move or remove it"
     return text
 
@@ -267,8 +270,8 @@ def limit_text(who: str, facts: dict[str, Any]) -> str:
     if what == "memory control group":
         return (
             f"{who} needs {asked} with what the kernel keeps of it, but the memory control group {path} allows "
-            f"{facts['expected']} bytes and has {facts['found']} in use, which leaves {amount_text(facts['available'])}: "
-            "ask for less, or raise its limit (Docker: --memory)"
+            f"{facts['expected']} bytes and has {facts['found']} in use, which leaves "
+            f"{amount_text(facts['available'])}: ask for less, or raise its limit (Docker: --memory)"
         )
     if what == "RLIMIT_AS":
         return (
@@ -282,8 +285,8 @@ def limit_text(who: str, facts: dict[str, Any]) -> str:
         )
     if what == "file system":
         return (
-            f"{who} needs {asked}, but only {amount_text(facts['available'])} of {size_text(facts['expected'])} are free "
-            f"at {path}: ask for less, free some (shmq.list_regions), or enlarge the file system (Docker: "
+            f"{who} needs {asked}, but only {amount_text(facts['available'])} of {size_text(facts['expected'])} are "
+            f"free at {path}: ask for less, free some (shmq.list_regions), or enlarge the file system (Docker: "
             "--shm-size)"
         )
     return (

@@ -46,7 +46,8 @@ static inline int shmq_error_set_entry(struct shmq_error *error, const struct sh
 {
     struct stat status;
 
-    shmq_error_set_os(error, call, result);
+    if (shmq_error_set_os(error, call, result) == SHMQ_ERROR_SECURITY)
+        error->code = SHMQ_ERROR_SYSTEM; /* a directory where a file was, say: it is not used, only in the way */
     if (shmq_os_fstat(directory->fd, &status) == 0)
         shmq_error_whose(error, &status);
     return error->code;
@@ -169,11 +170,11 @@ static inline int shmq_directory_locate(struct shmq_directory *directory, const 
     if (length >= (int)sizeof directory->path)
         return shmq_error_set(error, SHMQ_ERROR_INVALID, "length of the directory's path", (uint64_t)length,
             sizeof directory->path - 1);
+    while (length > 1 && directory->path[length - 1] == '/') /* or a symlink of that name would be followed */
+        directory->path[--length] = 0;
     shmq_error_at(error, directory, NULL, NULL);
     if (directory->path[0] != '/') /* it must mean the same after a chdir */
         return shmq_error_set(error, SHMQ_ERROR_INVALID, "absolute path of the directory", 0, 0);
-    while (length > 1 && directory->path[length - 1] == '/') /* or a symlink of that name would be followed */
-        directory->path[--length] = 0;
     return SHMQ_OK;
 }
 
