@@ -18,7 +18,7 @@ from shmq._endpoint cimport Endpoint
 from shmq._publisher cimport Publisher
 from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
-from shmq._types cimport explain
+from shmq._types cimport explain, late
 from shmq._files cimport (
     SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
     shmq_region_options, shmq_region_recover, shmq_region_refusal, shmq_region_unlink,
@@ -147,7 +147,7 @@ def list_regions(dir=None):
     """
     cdef shmq_error error
     cdef bytes directory = options.directory(dir)
-    from shmq.info import RegionInfo
+    RegionInfo = late("info").RegionInfo
     texts = explain()
     found = []
     if shmq_region_list(<char *> directory if directory is not None else NULL, note_region, <void *> found,
@@ -465,7 +465,7 @@ cdef class Region(Attachment):
         `loans` and `held` count blocks being written and messages not released, `cached` free blocks at hand, `bytes`
         all of them in whole blocks.
         """
-        from shmq.info import ProcessInfo  # Python code: before the look, not after it
+        ProcessInfo = late("info").ProcessInfo  # Python code: before the look, not after it
         return [ProcessInfo(**one) for one in self.look(True)]
 
     cdef object look(self, bint processes):

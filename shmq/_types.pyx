@@ -8,6 +8,8 @@ from libc.string cimport memset
 
 from shmq._c cimport SHMQ_MAX_DIMENSIONS, shmq_array_type
 
+import os
+
 from shmq.errors import RegionFileError
 
 cdef dict known = {}  # dtype as given -> (kind, byte order, item size)
@@ -126,12 +128,18 @@ cdef int type_of_request(shmq_array_type *type, object shape, object dtype) exce
     return shape_into(type, shape)
 
 
-cdef object explain():
-    """The module of error texts. Not imported with shmq, which stays light, but before anything can go wrong: an import
-    needs a descriptor, and there may be none when it has."""
+cdef object late(str name):
+    """A module that is not imported with shmq, which stays light."""
     try:
-        from shmq import explain as texts
+        return getattr(__import__(f"shmq.{name}"), name)
     except OSError as error:
-        raise RegionFileError(error.errno, f"the module shmq.explain cannot be imported: {error.strerror}: close some "
-                              "files, or raise the limit (ulimit -n)", error.filename)
-    return texts
+        limit = os.sysconf("SC_OPEN_MAX")
+        raise RegionFileError(error.errno, f"the module shmq.{name} cannot be imported: {error.strerror}: the limit of "
+                              f"this process is {limit} (RLIMIT_NOFILE); close some files, or raise it (ulimit -n)",
+                              error.filename)
+
+
+cdef object explain():
+    """The module of error texts. Called before anything can go wrong, too: when it has, there may be no descriptor left
+    to import it."""
+    return late("explain")

@@ -140,7 +140,11 @@ if TYPE_CHECKING:
 else:
 
     def _derive_from_queue():
-        import queue
+        try:
+            import queue
+        except OSError as error:  # no descriptor is left to read it
+            text = f"the module queue cannot be imported: {error.strerror}; close some files, or raise the limit"
+            raise RegionFileError(error.errno, text, error.filename) from error
 
         class Full(ShmqError, queue.Full):
             """The queue is full and the call may not, or no longer, wait: receive faster, wait longer, or go deeper."""

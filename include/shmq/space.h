@@ -109,13 +109,16 @@ static inline int shmq_space_check_groups(const struct shmq_cgroup_files *files,
 {
     char text[8192], group[SHMQ_PATH_MAX];
     char *name, *slash;
-    size_t mount = strlen(files->mount);
+    size_t mount = strlen(files->mount), length;
 
     if (shmq_os_read_text(list, text, sizeof text) <= 0)
         return SHMQ_OK;
     name = shmq_space_group(text, files->controller);
-    if (!name || snprintf(group, sizeof group, "%s%s", files->mount, name) >= (int)sizeof group)
+    length = name ? (size_t)snprintf(group, sizeof group, "%s%s", files->mount, name) : sizeof group;
+    if (length >= sizeof group)
         return SHMQ_OK;
+    if (group[length - 1] == '/') /* the root group */
+        group[length - 1] = 0;
     for (;;) {
         int result = shmq_space_check_group(files, group, asked, error);
 
