@@ -30,7 +30,8 @@ enum shmq_error_code {
     SHMQ_ERROR_FORKED = -113,        /* the parent's handle in a forked child: found, expected (pids) */
     SHMQ_ERROR_AGAIN = -114,         /* the region changed hands meanwhile: start over. Never leaves region.h */
     SHMQ_ERROR_LEFT = -115,          /* an ended region's name or files could not be removed: os_errno, whose it is.
-                                        Never leaves region.h */
+                                         Never leaves region.h */
+    SHMQ_ERROR_PROCESS_NAME = -116   /* another process has the name: pids (who) */
 };
 
 struct shmq_error {
