@@ -143,6 +143,20 @@ static inline uint64_t shmq_fetch_add_seq_cst(uint64_t *word, uint64_t count, en
     SHMQ_DO_FETCH(add, word, count, step, SHMQ_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
+/* Words of this process's own memory, which its other threads and a signal handler read: no step of the algorithm, so
+ * the simulator does not meet them. All seq_cst: nowhere on the usual path. */
+static inline uint64_t shmq_private_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+
+static inline void shmq_private_store(uint64_t *word, uint64_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_SEQ_CST);
+}
+
+static inline bool shmq_private_cas(uint64_t *word, uint64_t expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 #undef SHMQ_DO_LOAD
 #undef SHMQ_DO_STORE
 #undef SHMQ_DO_CAS

@@ -30,8 +30,9 @@ enum shmq_error_code {
     SHMQ_ERROR_FORKED = -113,        /* the parent's handle in a forked child: found, expected (pids) */
     SHMQ_ERROR_AGAIN = -114,         /* the region changed hands meanwhile: start over. Never leaves region.h */
     SHMQ_ERROR_LEFT = -115,          /* an ended region's name or files could not be removed: os_errno, whose it is.
-                                         Never leaves region.h */
-    SHMQ_ERROR_PROCESS_NAME = -116   /* another process has the name: pids (who) */
+                                        Never leaves region.h */
+    SHMQ_ERROR_PROCESS_NAME = -116,  /* another process has the name: pids (who) */
+    SHMQ_ERROR_LOST = -117           /* memory of an open region is gone: what (how it is seen), found, expected */
 };
 
 struct shmq_error {
@@ -69,6 +70,7 @@ static inline const char *shmq_error_text(int code)
     case SHMQ_ERROR_SYSTEM: return "a system call failed";
     case SHMQ_ERROR_FORKED: return "a handle of the parent in a forked child";
     case SHMQ_ERROR_PROCESS_NAME: return "another process has this name";
+    case SHMQ_ERROR_LOST: return "memory of the region is gone";
     case SHMQ_ERROR_AGAIN: return "the region changed hands meanwhile";
     case SHMQ_ERROR_LEFT: return "what is left of a region cannot be removed";
     default: return "no error";

@@ -27,8 +27,10 @@ struct shmq_directory {
 struct shmq_files {
     int dir;
     int admin;
+    int data;               /* only to see how large it is */
     int lock;               /* O_PATH: a way to open the lock file again when it has no name any more */
-    struct shmq_identity dir_identity, admin_identity, lock_identity;
+    struct shmq_identity dir_identity, admin_identity, data_identity, lock_identity;
+    uint64_t admin_memory, data_memory; /* bytes that they occupied when they were opened */
     char name[SHMQ_NAME_MAX + 1];
 };
 
@@ -259,7 +261,7 @@ static inline void shmq_directory_close(struct shmq_directory *directory)
 static inline void shmq_files_init(struct shmq_files *files, const char *name)
 {
     memset(files, 0, sizeof *files);
-    files->dir = files->admin = files->lock = -1;
+    files->dir = files->admin = files->data = files->lock = -1;
     snprintf(files->name, sizeof files->name, "%s", name);
 }
 
@@ -274,7 +276,23 @@ static inline void shmq_files_close(struct shmq_files *files)
 {
     shmq_files_close_one(&files->dir, &files->dir_identity);
     shmq_files_close_one(&files->admin, &files->admin_identity);
+    shmq_files_close_one(&files->data, &files->data_identity);
     shmq_files_close_one(&files->lock, &files->lock_identity);
+}
+
+/* Keep the descriptor of a segment's file, and note what it denotes. */
+static inline void shmq_files_keep_admin(struct shmq_files *files, int fd, const struct stat *status)
+{
+    files->admin = fd;
+    files->admin_identity = shmq_os_identity(status);
+    files->admin_memory = shmq_os_occupied(status);
+}
+
+static inline void shmq_files_keep_data(struct shmq_files *files, int fd, const struct stat *status)
+{
+    files->data = fd;
+    files->data_identity = shmq_os_identity(status);
+    files->data_memory = shmq_os_occupied(status);
 }
 
 /* Open the directory of region files->name, and admin in it. On an error what is open stays open, for the caller to
@@ -294,8 +312,7 @@ static inline int shmq_files_open(struct shmq_files *files, const struct shmq_di
     fd = shmq_files_open_entry(directory, files->dir, "admin", O_RDWR, S_IFREG, admin_status, error);
     if (fd < 0)
         return fd;
-    files->admin = fd;
-    files->admin_identity = shmq_os_identity(admin_status);
+    shmq_files_keep_admin(files, fd, admin_status);
     return SHMQ_OK;
 }
 

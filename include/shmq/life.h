@@ -11,6 +11,7 @@
 #define SHMQ_LIFE_H
 
 #include "files.h"
+#include "guard.h"
 #include "header.h"
 
 #define SHMQ_LIFE_TRIES 1000    /* each failed one is somebody else's progress; hostile content must not hold us */
@@ -59,12 +60,13 @@ static inline void shmq_life_end_always(uint64_t *life)
     }
 }
 
-/* Run shmq_life_end, or with `always` shmq_life_end_always, on a region that is not mapped. As shmq_life_end. */
+/* Run shmq_life_end, or with `always` shmq_life_end_always, on a region that is not mapped. As shmq_life_end; -ESTALE:
+ * the page that holds `life` has been taken away, and what was decided, was decided on nothing. */
 static inline int shmq_life_end_file(const struct shmq_files *files, const struct shmq_facts *facts, bool always)
 {
     void *page;
     uint64_t *life;
-    int result = shmq_os_map(files->admin, SHMQ_PAGE, PROT_READ | PROT_WRITE, &page);
+    int result = shmq_guard_map(files->admin, SHMQ_PAGE, PROT_READ | PROT_WRITE, &page);
 
     if (result)
         return result;
@@ -75,7 +77,9 @@ static inline int shmq_life_end_file(const struct shmq_files *files, const struc
     } else {
         result = shmq_life_end(files, life, facts->geometry.max_processes);
     }
-    shmq_os_unmap(page, SHMQ_PAGE);
+    if (shmq_guard_lost(page))
+        result = -ESTALE;
+    shmq_guard_unmap(page, SHMQ_PAGE);
     return result;
 }
 

@@ -235,9 +235,9 @@ static inline int shmq_making_blame(int fd, uint64_t bytes, int result, struct s
     return code;
 }
 
-/* Make and reserve a file, `size` bytes long, and map it. Returns a descriptor, or an error code. */
+/* Make and reserve a file, `size` bytes long, and map it, guarded. Returns a descriptor, or an error code. */
 static inline int shmq_making_segment(const struct shmq_making *making, const char *file, uint64_t size,
-    uint64_t reserve, void **address, struct shmq_error *error)
+    uint64_t reserve, void **address, struct stat *status, struct shmq_error *error)
 {
     int code = SHMQ_OK, result, fd = shmq_making_file(making, file, error);
 
@@ -248,8 +248,10 @@ static inline int shmq_making_segment(const struct shmq_making *making, const ch
         code = shmq_error_set_os(error, "ftruncate", result);
     if (code == SHMQ_OK && (result = shmq_os_reserve(fd, 0, reserve)) != 0)
         code = shmq_making_blame(fd, reserve, result, error);
-    if (code == SHMQ_OK && (result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, address)) != 0)
-        code = shmq_space_blame_mapping(size, result, error);
+    if (code == SHMQ_OK && (result = shmq_os_fstat(fd, status)) != 0)
+        code = shmq_error_set_os(error, "fstat", result);
+    if (code == SHMQ_OK && (result = shmq_guard_map(fd, size, PROT_READ | PROT_WRITE, address)) != 0)
+        code = shmq_space_blame_guarded(size, result, error);
     if (code == SHMQ_OK)
         return fd;
     shmq_os_close(fd);

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +36,9 @@
 #endif
 #ifndef O_PATH
 #define O_PATH 010000000
+#endif
+#ifndef FALLOC_FL_KEEP_SIZE
+#define FALLOC_FL_KEEP_SIZE 1
 #endif
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -55,6 +59,7 @@ SHMQ_STATIC_ASSERT(sizeof(off_t) == 8, "an admin segment exceeds 2 GiB where the
     } while (0)
 
 #define SHMQ_OS_OPEN (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) /* a symlink is not followed, a FIFO does not block */
+#define SHMQ_OS_TMPFS 0x01021994   /* the kernel's TMPFS_MAGIC */
 #define SHMQ_OS_RESERVE_STEP (1ull << 20) /* reserved at once: a signal undoes the step, so a step must be short */
 
 /* What a descriptor denotes. Kept beside it, because a descriptor that the user's program closed may come back as
@@ -135,15 +140,17 @@ static inline int shmq_os_truncate(int fd, uint64_t bytes)
     return ftruncate(fd, (off_t)bytes) ? -errno : 0;
 }
 
-/* Reserve memory for [offset, offset + bytes) of a file. Not posix_fallocate, which writes to shared pages where the
- * file system cannot reserve. A signal undoes at most a step, so that frequent signals do not hold this up for ever. */
+/* Reserve memory for [offset, offset + bytes) of a file, whose size stays: one that was cut by force must not grow
+ * back, or its pages would read zeros and nobody would learn why. Not posix_fallocate, which writes to shared pages
+ * where the file system cannot reserve. A signal undoes at most a step, so that frequent signals do not hold this up
+ * for ever. */
 static inline int shmq_os_reserve(int fd, uint64_t offset, uint64_t bytes)
 {
     while (bytes) {
         uint64_t step = bytes < SHMQ_OS_RESERVE_STEP ? bytes : SHMQ_OS_RESERVE_STEP;
 
         SHMQ_OS_ENTER(fallocate);
-        if (syscall(SYS_fallocate, fd, 0, offset, step)) {
+        if (syscall(SYS_fallocate, fd, FALLOC_FL_KEEP_SIZE, offset, step)) {
             if (errno != EINTR)
                 return -errno;
             continue;
@@ -170,6 +177,9 @@ static inline struct shmq_identity shmq_os_identity(const struct stat *status)
 
     return identity;
 }
+
+/* Bytes of memory, or disk, behind a file. Where a file system does not count them, 0. */
+static inline uint64_t shmq_os_occupied(const struct stat *status) { return (uint64_t)status->st_blocks * 512; }
 
 /* What a descriptor that was just opened denotes. */
 static inline struct shmq_identity shmq_os_identify(int fd)
@@ -274,6 +284,15 @@ static inline void shmq_os_unmap(void *address, uint64_t bytes)
 {
     (void)SHMQ_OS_HOOK(munmap);
     (void)munmap(address, bytes);
+}
+
+/* Put zeroed memory of this process's own in place of whatever is mapped there. For a signal handler, too. */
+static inline int shmq_os_map_over(uint64_t address, uint64_t bytes, int protection)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+    SHMQ_OS_ENTER(map_over);
+    return mmap((void *)(uintptr_t)address, bytes, protection, flags, -1, 0) == MAP_FAILED ? -errno : 0;
 }
 
 /* A forked child does not inherit this mapping. */
@@ -436,6 +455,14 @@ static inline int shmq_os_room(int fd, struct shmq_room *room)
     room->files = space.f_files ? (uint64_t)space.f_files : UINT64_MAX;
     room->files_free = space.f_files ? (uint64_t)space.f_favail : UINT64_MAX;
     return 0;
+}
+
+/* Does `fd` lie on a tmpfs, where a file's blocks are its pages, those in swap too? */
+static inline bool shmq_os_on_tmpfs(int fd)
+{
+    struct statfs system;
+
+    return SHMQ_OS_HOOK(fstatfs) == 0 && fstatfs(fd, &system) == 0 && system.f_type == SHMQ_OS_TMPFS;
 }
 
 /* This process's limit on a resource, such as RLIMIT_FSIZE; UINT64_MAX where there is none. */

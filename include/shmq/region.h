@@ -10,6 +10,7 @@
 
 #include "buddy.h"
 #include "catalog.h"
+#include "loss.h"
 #include "options.h"
 #include "space.h"
 #include "sweep.h"
@@ -93,9 +94,9 @@ static inline void shmq_region_forget(struct shmq_region *region)
 {
     shmq_lock_drop(&region->lock_page);
     if (region->map.admin)
-        shmq_os_unmap(region->map.admin, region->map.geometry.admin_size);
+        shmq_guard_unmap(region->map.admin, region->map.geometry.admin_size);
     if (region->map.data)
-        shmq_os_unmap(region->map.data, region->map.geometry.data_size);
+        shmq_guard_unmap(region->map.data, region->map.geometry.data_size);
     region->map.admin = region->map.data = NULL;
     shmq_files_close(&region->files);
 }
@@ -146,7 +147,7 @@ static inline int shmq_region_fits(const struct shmq_region_options *options, co
     return error->code;
 }
 
-static inline int shmq_region_map_data(const struct shmq_region *region, const struct shmq_directory *directory,
+static inline int shmq_region_map_data(struct shmq_region *region, const struct shmq_directory *directory,
     uint64_t size, void **data, struct shmq_error *error)
 {
     struct stat status;
@@ -155,12 +156,11 @@ static inline int shmq_region_map_data(const struct shmq_region *region, const s
     shmq_error_at(error, directory, region->files.name, "data");
     if (fd < 0)
         return fd;
+    shmq_files_keep_data(&region->files, fd, &status);
     if ((uint64_t)status.st_size != size)
-        result = shmq_error_set(error, SHMQ_ERROR_CORRUPT, "file size", (uint64_t)status.st_size, size);
-    else if ((result = shmq_os_map(fd, size, PROT_READ | PROT_WRITE, data)) != 0)
-        result = shmq_space_blame_mapping(size, result, error);
-    shmq_os_close(fd);
-    return result;
+        return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "file size", (uint64_t)status.st_size, size);
+    result = shmq_guard_map(fd, size, PROT_READ | PROT_WRITE, data);
+    return result ? shmq_space_blame_guarded(size, result, error) : SHMQ_OK;
 }
 
 /* Map both segments. What is mapped when it fails, shmq_region_forget unmaps. */
@@ -175,10 +175,10 @@ static inline int shmq_region_map(struct shmq_region *region, const struct shmq_
     if (result)
         return result;
     shmq_error_at(error, directory, region->files.name, "admin");
-    result = shmq_os_map(region->files.admin, geometry->admin_size, PROT_READ | PROT_WRITE, &admin);
+    result = shmq_guard_map(region->files.admin, geometry->admin_size, PROT_READ | PROT_WRITE, &admin);
     if (result) {
-        shmq_os_unmap(data, geometry->data_size);
-        return shmq_space_blame_mapping(geometry->admin_size, result, error);
+        shmq_guard_unmap(data, geometry->data_size);
+        return shmq_space_blame_guarded(geometry->admin_size, result, error);
     }
     shmq_map_init(&region->map, geometry, admin, data, &region->ops);
     return SHMQ_OK;
@@ -294,18 +294,18 @@ static inline int shmq_region_build(struct shmq_region *region, const struct shm
 {
     const struct shmq_geometry *geometry = &plan->geometry;
     void *admin = NULL, *data = NULL;
-    int fd = shmq_making_segment(making, "data", geometry->data_size, geometry->data_size, &data, error);
+    struct stat status;
+    int fd = shmq_making_segment(making, "data", geometry->data_size, geometry->data_size, &data, &status, error);
 
     if (fd < 0)
         return fd;
-    shmq_os_close(fd);
-    fd = shmq_making_segment(making, "admin", geometry->admin_size, geometry->reserve_size, &admin, error);
+    shmq_files_keep_data(&region->files, fd, &status);
+    fd = shmq_making_segment(making, "admin", geometry->admin_size, geometry->reserve_size, &admin, &status, error);
     if (fd < 0) {
-        shmq_os_unmap(data, geometry->data_size);
+        shmq_guard_unmap(data, geometry->data_size);
         return fd;
     }
-    region->files.admin = fd;
-    region->files.admin_identity = shmq_os_identify(fd);
+    shmq_files_keep_admin(&region->files, fd, &status);
     shmq_map_init(&region->map, geometry, admin, data, &region->ops);
     shmq_header_format(&region->map, plan);
     shmq_buddy_format(&region->map);
@@ -393,6 +393,28 @@ static inline int shmq_region_sweep_due(struct shmq_region *region, uint64_t now
     struct shmq_error error;
 
     return shmq_sweep_take(&region->map, now) ? shmq_region_recover(region, &error) : 0;
+}
+
+/* ---- the memory goes away -------------------------------------------------------------------------------- */
+
+/* Has it been seen that memory of the region is gone? Then nothing that is read from it means anything: close it. */
+static inline bool shmq_region_is_lost(const struct shmq_region *region)
+{
+    return shmq_guard_lost(region->map.admin) || shmq_guard_lost(region->map.data);
+}
+
+/* From now on a loss sets *usable to 0, whoever meets it. It lives as long as the region is mapped. */
+static inline void shmq_region_tell_loss(const struct shmq_region *region, volatile int *usable)
+{
+    shmq_guard_tell(region->map.admin, usable);
+    shmq_guard_tell(region->map.data, usable);
+}
+
+/* Look whether memory of the region is gone. SHMQ_OK, or LOST with *error. System calls. */
+static inline int shmq_region_look(const struct shmq_region *region, struct shmq_error *error)
+{
+    shmq_error_clear(error);
+    return shmq_loss_find(&region->directory, &region->files, &region->map, error);
 }
 
 /* ---- open and close -------------------------------------------------------------------------------------- */
@@ -559,7 +581,11 @@ static inline int shmq_region_open(struct shmq_region *region, const struct shmq
     if (options->prefault)
         shmq_os_prefault(region->map.data, region->map.geometry.data_size);
     (void)shmq_region_sweep_due(region, shmq_os_now());
-    return SHMQ_OK;
+    if (!shmq_region_is_lost(region))
+        return SHMQ_OK;
+    result = shmq_region_look(region, error);
+    shmq_region_close(region);
+    return result;
 }
 
 #endif

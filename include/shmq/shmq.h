@@ -12,6 +12,11 @@
  *     receiver: shmq_receive(self, &frames, &message);  …read…  shmq_release(self, &message.hold);
  *
  * Threads: an actor serves one thread at a time. Results: enum shmq_result in map.h, texts by shmq_strerror.
+ *
+ * Who may write a file in /dev/shm may also cut it, and then its memory is SIGBUS for all who use it. A program that is
+ * to outlive that calls shmq_guard_install() (guard.h) each time before it opens a region. What is lost then reads
+ * zeros, operations end with whatever result zeros give, and shmq_region_is_lost(&region) tells it: look after an
+ * operation fails, and now and then. A region that is lost is only good for shmq_region_close.
  */
 #ifndef SHMQ_H
 #define SHMQ_H

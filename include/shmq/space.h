@@ -8,6 +8,7 @@
 #define SHMQ_SPACE_H
 
 #include "files.h"
+#include "guard.h"
 
 #define SHMQ_SPACE_FILES 4u         /* inodes of a region: its directory, admin, data, lock */
 #define SHMQ_SPACE_FILES_BEGUN 2u   /* of these, the directory and lock are there when room is looked for */
@@ -251,6 +252,12 @@ static inline int shmq_space_blame_mapping(uint64_t bytes, int result, struct sh
     if (result == -ENOMEM) /* the limit of the address space, or on the number of mappings */
         error->code = SHMQ_ERROR_SPACE;
     return error->code;
+}
+
+/* A guarded mapping of `bytes` gave -errno. */
+static inline int shmq_space_blame_guarded(uint64_t bytes, int result, struct shmq_error *error)
+{
+    return result == -EMFILE ? shmq_guard_refused(result, error) : shmq_space_blame_mapping(bytes, result, error);
 }
 
 #endif
