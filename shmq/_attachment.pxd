@@ -3,7 +3,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
-from shmq._files cimport shmq_attached, shmq_error, shmq_region_options
+from shmq._files cimport shmq_attached, shmq_error, shmq_region_options, shmq_region_visit
 
 # What shmq._arrays does with numpy's C API; it sets this when numpy is first needed.
 cdef struct array_api:
@@ -17,16 +17,21 @@ cdef class Attachment:
     cdef readonly str name
     cdef shmq_actor *actor          # of this process; the GIL guards it
     cdef const shmq_map *map
-    cdef bint is_open               # handles may be used
+    cdef bint is_open               # handles may be used; the guard clears it where memory is lost
+    cdef bint is_closed             # nobody may use it any more
     cdef bint forked                # this is a child's copy of its parent's
     cdef bint retreated             # closed, but views keep the process slot
     cdef bint mapped                # the memory may be read
     cdef PyObject *first_lease      # all leases, linked: they keep the mapping
     cdef Py_ssize_t recovered       # dead processes whose slots this one gave back
+    cdef uint64_t look_at           # the clock's reading at which a wait looks for a loss again
     cdef Py_ssize_t waiting         # threads in a wait that does not hold the GIL
     cdef object __weakref__
 
     cdef int check(self) except -1
+    cdef int refuse_lost(self) except -1
+    cdef int look_for_loss(self) noexcept
+    cdef int check_memory(self) except -1
     cdef uint32_t pins(self, uint32_t *blocks) noexcept
     cdef int warn_undelivered(self) except -1
     cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1
@@ -59,6 +64,9 @@ cdef class Lease:
     cdef bint is_pinned(self) noexcept
 
 
+cdef dict facts_of(shmq_error *error)
+cdef int list_into(shmq_region_visit *visit, void *context, const char *directory, shmq_error *error) noexcept
+cdef int remove_name(const char *name, const char *directory, bint missing_ok, shmq_error *error) noexcept
 cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint writable)
 cdef object array_over(Lease lease, object base)
 cdef object array_root(Lease lease)

@@ -15,12 +15,15 @@ from shmq._c cimport (
 )
 from shmq._files cimport (
     shmq_attached, shmq_attached_add, shmq_attached_first, shmq_attached_free, shmq_attached_leave,
-    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_os_now, shmq_region_forget, shmq_region_open,
-    shmq_region_options, shmq_region_recover, shmq_region_sweep_due,
+    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_guard_install, shmq_os_now, shmq_region_forget,
+    shmq_region_list, shmq_region_look, shmq_region_open, shmq_region_options, shmq_region_recover,
+    shmq_region_sweep_due, shmq_region_tell_loss, shmq_region_unlink, shmq_region_visit,
 )
-from shmq._types cimport format_of
+from shmq._types cimport explain, format_of
 
 from shmq.errors import ForkedHandleError, RegionCorruptError
+
+cdef uint64_t LOOK_NS = 25000000  # a wait looks for lost memory this often: after every whole slice of sleep
 
 cdef array_api arrays
 arrays.over = NULL
@@ -51,6 +54,39 @@ cdef void array_freeze(object array, bint frozen) noexcept:
     arrays.freeze(array, frozen)
 
 
+cdef dict facts_of(shmq_error *error):
+    """The C side's error as plain Python, for explain.py."""
+    return {
+        "code": error.code,
+        "errno": error.os_errno,
+        "what": error.what.decode() if error.what != NULL else "",
+        "found": error.found,
+        "expected": error.expected,
+        "asked": error.asked,
+        "available": error.available,
+        "uid": error.uid,
+        "gid": error.gid,
+        "owner": error.owner,
+        "group": error.group,
+        "mode": error.mode,
+        "type": error.type,
+        "pids": [error.pids[i] for i in range(error.pid_count)],
+        "path": (<bytes> (<char *> error.path)).decode(errors="replace"),
+    }
+
+
+cdef int list_into(shmq_region_visit *visit, void *context, const char *directory, shmq_error *error) noexcept:
+    """Call `visit` for each region; a result of the core."""
+    shmq_guard_install()  # what is listed may be cut meanwhile
+    return shmq_region_list(directory, visit, context, error)
+
+
+cdef int remove_name(const char *name, const char *directory, bint missing_ok, shmq_error *error) noexcept:
+    """Unlink a region; a result of the core."""
+    shmq_guard_install()
+    return shmq_region_unlink(name, directory, missing_ok, error)
+
+
 cdef class Attachment:
     """The part of a Region that messages, loans, senders and receivers lean on. Not public."""
 
@@ -60,6 +96,7 @@ cdef class Attachment:
         self.place = shmq_attached_new()
         if self.place == NULL:
             raise MemoryError
+        shmq_guard_install()  # each time: somebody may have taken the signal since
         with nogil:
             result = shmq_region_open(&self.place.region, wanted, error)
         if result == SHMQ_OK:
@@ -69,6 +106,7 @@ cdef class Attachment:
             self.actor = &self.place.region.self
             self.map = &self.place.region.map
             self.is_open = self.mapped = True
+            shmq_region_tell_loss(&self.place.region, <int *> &self.is_open)
             shmq_cache_resize(self.actor)
         return result
 
@@ -76,17 +114,39 @@ cdef class Attachment:
         if self.forked:
             raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: "
                                     "open it here again")
-        if not self.is_open:
+        if self.is_closed:
             raise ValueError(f"region {self.name!r} has been closed")
+        if not self.is_open:
+            self.refuse_lost()
         return 0
 
+    cdef int refuse_lost(self) except -1:
+        cdef shmq_error error
+        shmq_region_look(&self.place.region, &error)
+        raise explain().region_error(facts_of(&error), {"name": self.name})
+
+    cdef int look_for_loss(self) noexcept:
+        """See by a look at the files whether memory is gone; then `is_open` falls."""
+        cdef shmq_error error
+        return shmq_region_look(&self.place.region, &error) if self.mapped else 0
+
+    cdef int check_memory(self) except -1:
+        """Before anything else is blamed: is the memory still there?"""
+        self.look_for_loss()
+        return self.check()
+
     cdef int tick(self, bint slept) except -1:
-        """Between two tries of a wait: signals, and whoever died meanwhile."""
+        """Between two tries of a wait: signals, memory that went away, and whoever died meanwhile."""
+        cdef uint64_t now
         PyErr_CheckSignals()
+        now = shmq_os_now()
+        if now >= self.look_at:
+            self.look_at = now + LOOK_NS
+            self.look_for_loss()
         self.check()
         if slept and self.actor.cache.blocks:
             shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
-        self.note_recovered(shmq_region_sweep_due(&self.place.region, shmq_os_now()))
+        self.note_recovered(shmq_region_sweep_due(&self.place.region, now))
         return 0
 
     cdef int note_recovered(self, int recovered) noexcept:
@@ -116,7 +176,7 @@ cdef class Attachment:
         """Once closed: leave as soon as no view and no wait needs the region, unmap once no lease is left."""
         cdef uint32_t count
         cdef uint32_t *blocks
-        if self.is_open or self.waiting:
+        if not self.is_closed or self.waiting:
             return
         if self.place and self.place.attached:
             count = self.pins(NULL)
@@ -154,12 +214,14 @@ cdef class Attachment:
         Warns:
             ResourceWarning: It was the last process, and messages were left that nobody had received.
         """
-        if not self.is_open:
+        if self.is_closed:
             return
         try:
-            self.warn_undelivered()
+            if self.is_open:
+                self.warn_undelivered()
         finally:
             self.is_open = False
+            self.is_closed = True
             self.settle()
 
     def __enter__(self):
@@ -170,7 +232,7 @@ cdef class Attachment:
         self.close()
 
     def __dealloc__(self):
-        self.is_open = False
+        self.is_closed = True
         self.waiting = 0
         self.settle()
         if self.place and not self.mapped:
@@ -183,6 +245,7 @@ def _disown_all():
     while one:
         (<Attachment> one.handle).forked = True
         (<Attachment> one.handle).is_open = False
+        (<Attachment> one.handle).is_closed = True
         one = one.next
     shmq_attached_leave_all()
 
@@ -262,7 +325,7 @@ cdef class Lease:
             (<Lease> self.next).previous = self.previous
         if self.owns and self.region.place.attached:
             shmq_release(self.region.actor, &self.hold)
-        if not self.region.is_open:
+        if self.region.is_closed:
             self.region.settle()
 
 
@@ -272,6 +335,7 @@ cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint wr
     cdef uint64_t nbytes = shmq_length_bytes(length)
     if length & SHMQ_LENGTH_ENVELOPE:
         if shmq_envelope_read(&region.map.block[hold.block], nbytes, &lease.type) != SHMQ_OK:
+            region.check_memory()
             raise RegionCorruptError(
                 f"the message at offset {shmq_block_offset(region.map, hold.block)} describes an array that its "
                 f"{nbytes} bytes cannot be; read it with bytes(message), and look for a process that writes astray")

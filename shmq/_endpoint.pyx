@@ -79,14 +79,17 @@ cdef class Endpoint:
                 region.tick(True)
         finally:
             region.waiting -= 1
-            if not region.is_open:
+            if region.is_closed:
                 region.settle()
         if not (self.is_open and region.is_open):
             self.refuse()
         return 0
 
     cdef int fail(self, int result, bint waited) except -1:
-        """Raise what a result of the core means here."""
+        """Raise what a result of the core means here: of memory that is gone, nothing but that."""
+        if result < 0:
+            self.region.check_memory()
+        self.region.check()
         explain().queue_error(result, self, waited)
         return 0
 
@@ -95,7 +98,7 @@ cdef class Endpoint:
         self.is_open = False
 
     def __enter__(self):
-        if self.closed:
+        if not (self.is_open and self.region.is_open):
             self.refuse()
         return self
 
@@ -109,20 +112,20 @@ cdef class Endpoint:
 
     def qsize(self):
         """About how many messages stand in the queue."""
-        if self.closed:
+        if not (self.is_open and self.region.is_open):
             self.refuse()
         return shmq_queue_count(&self.ref)
 
     @property
     def closed(self):
         """Whether the handle, or its region, has been closed."""
-        return not self.is_open or not self.region.is_open
+        return not self.is_open or self.region.is_closed
 
     @property
     def _has_receiver(self):
         """Whether somebody receives from the queue, as far as it can be told."""
         cdef shmq_queue_info info
-        if self.closed:  # meanwhile: error texts are written when much may have happened
+        if not (self.is_open and self.region.is_open):  # meanwhile: error texts are written when much may have happened
             return False
         if self.ref.kind != SHMQ_KIND_WORK:
             return True

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the Cython modules use of the region's files and life (include/shmq/region.h); no logic, each symbol once."""
+"""What the Cython modules use of the region's files and life (include/shmq/region.h); no logic, each symbol once.
+
+Only shmq._attachment calls what opens, lists or unlinks: each module has a guard against SIGBUS of its own (guard.h).
+"""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libcpp cimport bool as c_bool
@@ -41,13 +44,17 @@ cdef extern from "shmq/shmq.h" nogil:
         c_bool persist
         shmq_error error
 
+    ctypedef void shmq_region_visit(void *context, const shmq_region_info *info) noexcept
+
     int shmq_region_open(shmq_region *region, const shmq_region_options *options, shmq_error *error)
     void shmq_region_forget(shmq_region *region)
+    int shmq_region_look(const shmq_region *region, shmq_error *error)
+    void shmq_region_tell_loss(const shmq_region *region, int *usable)
+    int shmq_guard_install()
     int shmq_region_recover(shmq_region *region, shmq_error *error)
     void shmq_region_refusal(shmq_region *region, shmq_error *error)
     int shmq_region_sweep_due(shmq_region *region, uint64_t now)
-    int shmq_region_list(const char *directory, void (*visit)(void *context, const shmq_region_info *info) noexcept,
-                         void *context, shmq_error *error)
+    int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context, shmq_error *error)
     int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
     uint64_t shmq_os_now()
 

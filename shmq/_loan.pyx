@@ -57,7 +57,7 @@ cdef int lend_slowly(Attachment region, uint64_t nbytes, object timeout, shmq_ho
                 shmq_wait_sleep(region.map, point, seq, STARVED_SLICE_NS)
         finally:
             region.waiting -= 1
-            if not region.is_open:
+            if region.is_closed:
                 region.settle()
         region.check()
 
@@ -572,8 +572,10 @@ cdef class Loan:
         return shmq_block_offset(self.region.map, self.hold.block)
 
     def __repr__(self):
-        if not self.held or not self.region.is_open:
+        if not self.held or self.region.is_closed:
             return "<shmq.Loan sent or discarded>"
+        if not self.region.is_open:
+            return "<shmq.Loan of a region that is gone>"
         return f"<shmq.Loan {shmq_length_bytes(self.length)} bytes at offset {self.offset}, label {self.number}>"
 
 

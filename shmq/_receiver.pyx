@@ -239,6 +239,7 @@ cdef class Message:
         """Acknowledge the message and make its block this process's own; False where other subscribers have it, too."""
         cdef int result = shmq_edit(self.region.actor, &self.message.hold)
         if result != SHMQ_OK and result != SHMQ_SHARED_BLOCK:
+            self.region.check_memory()
             raise RegionCorruptError(f"the block of the message (label {self.message.label}) was taken away: "
                                      "another process wrote astray in the region")
         return result == SHMQ_OK
@@ -477,8 +478,10 @@ cdef class Message:
         return shmq_block_offset(self.region.map, self.message.hold.block)
 
     def __repr__(self):
-        if not self.held or not self.region.is_open:
+        if not self.held or self.region.is_closed:
             return "<shmq.Message released>"
+        if not self.region.is_open:
+            return "<shmq.Message of a region that is gone>"
         return (f"<shmq.Message {shmq_length_bytes(self.message.length)} bytes at offset {self.offset}, "
                 f"label {self.message.label}, seq {self.seq}>")
 

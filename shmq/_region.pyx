@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from shmq._attachment cimport Attachment
+from shmq._attachment cimport Attachment, facts_of, list_into, remove_name
 from shmq._c cimport (
     SHMQ_IN_USE, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_MISMATCH, SHMQ_NO_INDEX, SHMQ_NO_QUEUES, SHMQ_NO_SPACE,
     SHMQ_OK, SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_NEWEST, SHMQ_POLICY_DROP_OLDEST, SHMQ_PROCESS_LIVE,
@@ -20,32 +20,11 @@ from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
 from shmq._types cimport explain, late
 from shmq._files cimport (
-    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_list,
-    shmq_region_options, shmq_region_recover, shmq_region_refusal, shmq_region_unlink,
+    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_options,
+    shmq_region_recover, shmq_region_refusal,
 )
 
 from shmq import errors, options
-
-
-cdef dict facts_of(shmq_error *error):
-    """The C side's error as plain Python, for explain.py."""
-    return {
-        "code": error.code,
-        "errno": error.os_errno,
-        "what": error.what.decode() if error.what != NULL else "",
-        "found": error.found,
-        "expected": error.expected,
-        "asked": error.asked,
-        "available": error.available,
-        "uid": error.uid,
-        "gid": error.gid,
-        "owner": error.owner,
-        "group": error.group,
-        "mode": error.mode,
-        "type": error.type,
-        "pids": [error.pids[i] for i in range(error.pid_count)],
-        "path": (<bytes> (<char *> error.path)).decode(errors="replace"),
-    }
 
 
 cdef shmq_policy policy_of(object overflow) except *:
@@ -150,8 +129,7 @@ def list_regions(dir=None):
     RegionInfo = late("info").RegionInfo
     texts = explain()
     found = []
-    if shmq_region_list(<char *> directory if directory is not None else NULL, note_region, <void *> found,
-                        &error) != SHMQ_OK:
+    if list_into(note_region, <void *> found, <char *> directory if directory is not None else NULL, &error) != SHMQ_OK:
         raise texts.region_error(facts_of(&error), {})
     return sorted(RegionInfo(*one) for one in found)
 
@@ -173,7 +151,7 @@ def unlink(str name not None, missing_ok=False, *, dir=None):
     cdef bytes directory = options.directory(dir)
     cdef bytes text = options.region_name(name).encode()
     texts = explain()
-    if shmq_region_unlink(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
+    if remove_name(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
         raise texts.region_error(facts_of(&error), {"name": name})
 
 
@@ -218,12 +196,14 @@ cdef class Region(Attachment):
         cdef shmq_error error
         cdef bytes text = options.queue_name(queue).encode()
         cdef int result
-        self.check()
+        self.check_memory()
         spec.kind = SHMQ_KIND_WORK
         spec.policy = SHMQ_POLICY_BLOCK  # its first receiver fixes another
         spec.depth = depth
         spec.name = text
         result = shmq_queue_open(self.actor, &spec, True, &end.ref)
+        if result != SHMQ_OK:
+            self.check_memory()
         if result == SHMQ_NO_QUEUES:
             raise explain().queues_full(self, queue)
         if result == SHMQ_NO_SPACE:
@@ -291,6 +271,8 @@ cdef class Region(Attachment):
         result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
             result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
+        if result != SHMQ_OK:
+            self.check_memory()
         if result == SHMQ_IN_USE:
             title = self.holder_name(holder)
             raise explain().queue_in_use(queue, title)
@@ -309,8 +291,10 @@ cdef class Region(Attachment):
         cdef bytes text = options.queue_name(topic).encode()
         cdef uint32_t number = 0
         cdef int result
-        self.check()
+        self.check_memory()
         result = shmq_topic_open(self.actor, text, &number)
+        if result != SHMQ_OK:
+            self.check_memory()
         if result == SHMQ_NO_QUEUES:
             raise explain().topics_full(self, topic)
         if result != SHMQ_OK:
@@ -360,6 +344,8 @@ cdef class Region(Attachment):
         cdef int result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
         if result in (SHMQ_NO_QUEUES, SHMQ_NO_INDEX) and self.recover_dead() > 0:
             result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
+        if result != SHMQ_OK:
+            self.check_memory()
         if result == SHMQ_NO_INDEX:
             raise explain().subscribers_full(self, topic)
         if result == SHMQ_NO_QUEUES:
@@ -410,6 +396,7 @@ cdef class Region(Attachment):
         self.check()
         self.recover_dead()
         if shmq_queue_find_inbox(self.map, text, &sender.ref) != SHMQ_OK:
+            self.check_memory()
             raise explain().no_peer(self, process)
         self.begin_end(sender, process, -1)
         sender.is_open = True
@@ -439,6 +426,7 @@ cdef class Region(Attachment):
         spec.kind = SHMQ_KIND_WORK
         spec.name = text
         if shmq_queue_open(self.actor, &spec, False, &ref) != SHMQ_OK:
+            self.check_memory()
             raise ValueError(f"region {self.name!r} has no queue {name!r}")
         shmq_queue_delete(self.actor, &ref)
 
@@ -477,11 +465,14 @@ cdef class Region(Attachment):
         try:
             self.check()
             shmq_census_take(census, self.map)
-            return self.count_processes(census) if processes else self.count_all(census)
+            found = self.count_processes(census) if processes else self.count_all(census)
+            if not self.is_closed:
+                self.check()  # what was counted may be gone
+            return found
         finally:
             free(census)
             self.waiting -= 1
-            if not self.is_open:
+            if self.is_closed:
                 self.settle()
 
     cdef list count_processes(self, const shmq_census *census):
@@ -574,7 +565,8 @@ cdef class Region(Attachment):
     @property
     def closed(self):
         """Whether it has been closed."""
-        return not self.is_open
+        return self.is_closed
 
     def __repr__(self):
-        return f"<shmq.Region {self.name!r}, {self.size} bytes{', closed' if self.closed else ''}>"
+        state = ", closed" if self.is_closed else "" if self.is_open else ", gone"
+        return f"<shmq.Region {self.name!r}, {self.size} bytes{state}>"

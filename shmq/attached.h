@@ -28,6 +28,8 @@ static void shmq_attached_leave(struct shmq_attached *one)
 
 static void shmq_attached_leave_all(void)
 {
+    if (shmq_attached_first)
+        (void)shmq_guard_install(); /* an interpreter that ends gives signals back that it took before us */
     for (struct shmq_attached *one = shmq_attached_first; one; one = one->next)
         shmq_attached_leave(one);
 }

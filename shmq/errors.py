@@ -78,7 +78,7 @@ class RegionVersionError(ShmqError):
 
 
 class RegionGoneError(ShmqError):
-    """The region's files were removed while it was being opened: look who removes them, and open it again."""
+    """The region's files were removed, cut or emptied by force: look who does that, and open the region anew."""
 
 
 class RegionCorruptError(ShmqError):

@@ -25,6 +25,7 @@ INVALID, NOT_FOUND, EXISTS, SECURITY, PERMISSION, VERSION, SIZE, DAMAGED, SPACE,
     -101, -112, -1
 )
 PROCESS_NAME = -116
+LOST = -117
 
 
 def size_text(nbytes: int) -> str:
@@ -133,10 +134,16 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
             f"{path}: the region's files went away while it was opened, again and again: look for whoever removes them "
             "(systemd's RemoveIPC removes a user's files at logout)"
         ),
+        LOST: lambda: errors.RegionGoneError(lost_text(facts, name)),
     }
     maker = makers.get(facts["code"])
     if maker:
         return maker()
+    if what == "guard":
+        return errors.RegistryFullError(
+            f"region {name!r} would be one too many for this process: it guards up to {facts['expected']} mappings "
+            "against SIGBUS, two for each region: close some"
+        )
     return errors.RegionFileError(facts["errno"], system_text(facts), path)
 
 
@@ -169,6 +176,27 @@ def not_found_text(facts: dict[str, Any], name: str) -> str:
     return (
         f"there is no region {name!r} at {path}: start the process that creates it, give Region.attach a timeout, or "
         "use shmq.open, which creates it"
+    )
+
+
+def lost_text(facts: dict[str, Any], name: str) -> str:
+    """What has become of the memory of an open region."""
+    path, what, found, expected = facts["path"], facts["what"], facts["found"], facts["expected"]
+    if what == "file size":
+        fact = f"has {found} bytes, expected {expected}: it was truncated by force"
+    elif what == "memory":
+        fact = f"has {found} bytes of memory behind it, expected {expected} or more: a hole was punched into it"
+    elif what == "magic":
+        fact = f"begins with zeros, expected {expected:#x}: a hole was punched into it"
+    else:
+        fact = (
+            f"has lost pages, although it has {found} bytes, expected {expected}: it was truncated by force and grew "
+            "again, or a hole was punched into it and the file system has no memory to fill it"
+        )
+    return (
+        f"{path} {fact} while region {name!r} was in use: what lay there is lost. Close the region, remove what is "
+        f"left with shmq.unlink({name!r}), open it anew, and look who changes files there (systemd's RemoveIPC removes "
+        "a user's files from /dev/shm at logout)"
     )
 
 

@@ -21,6 +21,7 @@ IN_PYTHON = {
     "SPACE": explain.SPACE,
     "REGISTRY_FULL": explain.REGISTRY_FULL,
     "GONE": explain.GONE,
+    "LOST": explain.LOST,
 }
 RESULTS = ("FULL", "EMPTY", "CLOSED", "SHUT", "STALE", "CORRUPT")
 

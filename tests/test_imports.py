@@ -98,6 +98,12 @@ def test_atomics_alone_speak_to_the_compiler() -> None:
     assert users == ["atomics.h"]
 
 
+def test_one_module_maps_regions() -> None:
+    """Each module that includes the headers has a guard against SIGBUS of its own, and one of them is installed."""
+    mapping = re.compile(r"\bshmq_(?:region_(?:open|list|unlink)|guard_install)\(")
+    assert [path.name for path in PACKAGE.glob("*.pyx") if mapping.search(path.read_text())] == ["_attachment.pyx"]
+
+
 def test_importing_shmq_loads_nothing_heavy(python: Callable[..., str]) -> None:
     code = "import sys; before = set(sys.modules); import shmq; print(*sorted(set(sys.modules) - before))"
     loaded = python("-S", "-c", code).split()

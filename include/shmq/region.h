@@ -573,18 +573,16 @@ static inline int shmq_region_open(struct shmq_region *region, const struct shmq
     if (result)
         return result;
     result = shmq_region_open_inbox(region, options, error);
-    if (result) {
-        shmq_region_close(region);
-        return result;
-    }
-    shmq_error_clear(error);
-    if (options->prefault)
+    if (result == SHMQ_OK && options->prefault)
         shmq_os_prefault(region->map.data, region->map.geometry.data_size);
-    (void)shmq_region_sweep_due(region, shmq_os_now());
-    if (!shmq_region_is_lost(region))
-        return SHMQ_OK;
-    result = shmq_region_look(region, error);
-    shmq_region_close(region);
+    if (result == SHMQ_OK)
+        (void)shmq_region_sweep_due(region, shmq_os_now());
+    if (shmq_region_is_lost(region))
+        result = shmq_region_look(region, error);
+    if (result)
+        shmq_region_close(region);
+    else
+        shmq_error_clear(error);
     return result;
 }
 
