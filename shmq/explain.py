@@ -304,7 +304,8 @@ def limit_text(who: str, facts: dict[str, Any]) -> str:
     if what == "RLIMIT_AS":
         return (
             f"{who} needs {asked} of address space, but its limit is {facts['expected']} bytes (RLIMIT_AS) and "
-            f"{facts['found']} bytes are in use: raise it (ulimit -v), or ask for less (size, max_queues, max_processes)"
+            f"{facts['found']} bytes are in use: raise it (ulimit -v), or ask for less (size, max_queues, "
+            "max_processes)"
         )
     if what == "mmap":
         return (
