@@ -131,8 +131,11 @@ void sim_test_lagging_hint(void)
 static void wild_slots(uint32_t seed)
 {
     sim_reset(seed);
-    for (uint32_t i = 0; i < 1u << old_ref.capacity_shift; i++)
-        old_ref.slots[i] = (uint64_t)sim_random(UINT32_MAX) << 32 | sim_random(UINT32_MAX);
+    for (uint32_t i = 0; i < 1u << old_ref.capacity_shift; i++) {
+        uint64_t high = sim_random(UINT32_MAX);
+
+        old_ref.slots[i] = high << 32 | sim_random(UINT32_MAX);
+    }
     old_ref.queue->tail = shmq_hint_word(old_ref.epoch, (uint64_t)sim_random(UINT32_MAX) << 16);
     old_ref.queue->head = shmq_hint_word(old_ref.epoch, (uint64_t)sim_random(UINT32_MAX) << 16);
 }

@@ -47,6 +47,7 @@ typedef void sim_body(void *argument);
 
 /* Forget all fibres; every later choice follows from the seed. */
 void sim_reset(uint64_t seed);
+/* One call an expression: compilers order several differently, and a seed stands for one schedule everywhere. */
 uint32_t sim_random(uint32_t below);
 
 /* A new simulated process that will run body(argument). Returns its number. */

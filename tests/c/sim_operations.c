@@ -50,8 +50,12 @@ static void op_send_kept_loan(struct sim_process *process)
 
 static void op_loan(struct sim_process *process)
 {
-    if (process->loan_count < SIM_LOANS - 1)
-        sim_do_wait_for_loan(process, random_order(), sim_random(3));
+    uint32_t slices;
+
+    if (process->loan_count >= SIM_LOANS - 1)
+        return;
+    slices = sim_random(3);
+    sim_do_wait_for_loan(process, random_order(), slices);
 }
 
 static void op_return(struct sim_process *process)
@@ -116,7 +120,10 @@ static void op_forward(struct sim_process *process)
 
 static void op_open(struct sim_process *process)
 {
-    sim_do_open(process, sim_random(sim_plan.names), 1 + sim_random(sim_plan.deepest), sim_random(4) != 0);
+    bool create = sim_random(4) != 0;
+    uint32_t depth = 1 + sim_random(sim_plan.deepest);
+
+    sim_do_open(process, sim_random(sim_plan.names), depth, create);
 }
 
 static void op_claim(struct sim_process *process)

@@ -91,7 +91,10 @@ static struct sim_weather make_weather(void)
 /* Stop for long at a place chosen anew now and then. */
 static void plan_stall(int fibre)
 {
-    sim_stall_at(fibre, rare_step(), 1 + sim_random(2), sim_random(2) ? 0 : 1 + sim_random(5));
+    uint32_t later = sim_random(2) ? 0 : 1 + sim_random(5);
+    uint32_t occurrence = 1 + sim_random(2);
+
+    sim_stall_at(fibre, rare_step(), occurrence, later);
 }
 
 /* Who dies, and where. */
@@ -107,7 +110,9 @@ static void doom(int fibre)
     } else if (sim_random(2)) {
         sim_crash_after(fibre, 1 + sim_random(sim_plan.crash_window));
     } else {
-        sim_crash_at(fibre, rare_step(), 1 + sim_random(2));
+        uint32_t occurrence = 1 + sim_random(2);
+
+        sim_crash_at(fibre, rare_step(), occurrence);
     }
 }
 
