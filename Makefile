@@ -4,6 +4,7 @@
 # make bench     the figures, beside a cache-line probe and a hand-made ring of the same run
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
+# make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make clean     remove all that was built, and the virtual environment
 #
 # Each sets itself up: a virtual environment in .venv, what it needs from PyPI, the compiled core.
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim bench lint sanitize clean
+.PHONY: demo test py-test c-test sim bench lint sanitize test-arm arm-tools clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -77,10 +78,12 @@ TESTS := $(notdir $(basename $(filter tests/c/test_%,$(C_FILES))))
 SIM_PROGRAMS := $(notdir $(basename $(shell grep -l '^int main' $(filter-out tests/c/test_%,$(C_FILES)))))
 SIM_PARTS := $(filter-out $(TESTS) $(SIM_PROGRAMS),$(notdir $(basename $(C_FILES))))
 
-build/c build/sanitized:
+C_BUILD := build/c
+
+$(C_BUILD) build/sanitized:
 	mkdir -p $@
 
-build/c/test_%: tests/c/test_%.c $(C_HEADERS) | build/c
+$(C_BUILD)/test_%: tests/c/test_%.c $(C_HEADERS) | $(C_BUILD)
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
 
 build/sanitized/test_%: tests/c/test_%.c $(C_HEADERS) | build/sanitized
@@ -89,30 +92,61 @@ build/sanitized/test_%: tests/c/test_%.c $(C_HEADERS) | build/sanitized
 build/c/native: bench/native.c shmq/probe.h $(HEADERS) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
 
-build/c/%.o: tests/c/%.c $(C_HEADERS) | build/c
+$(C_BUILD)/%.o: tests/c/%.c $(C_HEADERS) | $(C_BUILD)
 	$(CC) $(C_FLAGS) $(OPTIMISED) -DSHMQ_SIMULATOR -c -o $@ $<
 
-build/c/simulator.a: $(patsubst %,build/c/%.o,$(SIM_PARTS))
+$(C_BUILD)/simulator.a: $(patsubst %,$(C_BUILD)/%.o,$(SIM_PARTS))
 	rm -f $@
 	$(AR) rc $@ $^
 
-$(addprefix build/c/,$(SIM_PROGRAMS)): build/c/%: build/c/%.o build/c/simulator.a
+$(addprefix $(C_BUILD)/,$(SIM_PROGRAMS)): $(C_BUILD)/%: $(C_BUILD)/%.o $(C_BUILD)/simulator.a
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $^
 
-c-test: $(addprefix build/c/,$(TESTS))
+c-test: $(addprefix $(C_BUILD)/,$(TESTS))
 	@set -e; for program in $^; do echo $$program; $$program; done
 
 # All at once, as many as there are cores; what one prints appears when it has finished.
 RUN_AND_SHOW := 'out=$$({} 2>&1) || { echo "$$out"; echo "{} failed"; exit 255; }; echo "{}"; echo "$$out"'
 
-sim: $(addprefix build/c/,$(SIM_PROGRAMS))
+sim: $(addprefix $(C_BUILD)/,$(SIM_PROGRAMS))
 	@{ for program in $(filter-out %/sim_random,$^); do echo $$program; done; \
 	   for part in $$(seq 0 $$(($(JOBS) - 1))); do \
-	       echo build/c/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$((($(SCHEDULES) + $(JOBS) - 1) / $(JOBS))); \
+	       echo $(C_BUILD)/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$((($(SCHEDULES) + $(JOBS) - 1) / $(JOBS))); \
 	   done; } | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
 sanitize: $(addprefix build/sanitized/,$(TESTS))
 	@set -e; for program in $^; do echo $$program; $$program; done
+
+# ---- aarch64 ----------------------------------------------------------------------------------------------
+
+# An emulator orders memory as strictly as the processor that it runs on: this tests the code, its layout and its system
+# calls, not its orders. What the emulator itself cannot do a test says (tests/c/emulated.h).
+ARM := aarch64-linux-gnu
+ARM_BUILD := build/arm
+ARM_SCHEDULES ?= 20000
+ARM_PAIRS := 0 1000 31 # each 31st
+ARM_PROGRAMS := $(TESTS) directed model_life
+QEMU := $(firstword $(foreach name,qemu-aarch64 qemu-aarch64-static,$(shell command -v $(name))))
+QEMU_test_life := -R 0x20000000 # what 7.2 notes of each page ever mapped makes a fork slow; so it meets few
+
+arm-tools:
+	@missing=; \
+	echo 'int main(void) { return 0; }' | $(ARM)-gcc -static -x c -o /dev/null - 2>/dev/null \
+	    || missing="$$missing gcc-$(ARM) libc6-dev-arm64-cross"; \
+	[ -n "$(QEMU)" ] || missing="$$missing qemu-user"; \
+	[ -z "$$missing" ] || { echo "make test-arm: not there or not complete:$$missing." \
+	    "Debian and Ubuntu: apt-get install -y$$missing" >&2; exit 1; }
+
+test-arm: arm-tools
+	@$(MAKE) --no-print-directory -j $(JOBS) C_BUILD=$(ARM_BUILD) CC=$(ARM)-gcc AR=$(ARM)-ar \
+	    OPTIMISED="$(OPTIMISED) -static -DCHECK_EMULATED" \
+	    $(addprefix $(ARM_BUILD)/,$(ARM_PROGRAMS) sim_random sim_exhaustive)
+	@{ $(foreach program,$(ARM_PROGRAMS),echo $(QEMU) $(QEMU_$(program)) $(ARM_BUILD)/$(program);) \
+	   echo $(QEMU) $(ARM_BUILD)/sim_exhaustive $(ARM_PAIRS); \
+	   for part in $$(seq 0 $$(($(JOBS) - 1))); do \
+	       echo $(QEMU) $(ARM_BUILD)/sim_random $$((part * $(ARM_SCHEDULES) / $(JOBS) + 1)) \
+	           $$((($(ARM_SCHEDULES) + $(JOBS) - 1) / $(JOBS))); \
+	   done; } | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
 clean:
 	rm -rf build $(VENV) shmq/_*.c shmq/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

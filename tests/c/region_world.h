@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "check.h"
+#include "emulated.h"
 
 static int world_point(const char *call);
 

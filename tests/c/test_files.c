@@ -566,7 +566,7 @@ int main(int argc, char **argv)
         CHECK_TEST(more_than_the_file_system_holds_is_refused_with_the_sizes),
         CHECK_TEST(space_that_others_took_meanwhile_is_refused_with_the_sizes),
         CHECK_TEST(space_that_another_took_for_the_same_region_is_no_error),
-        CHECK_TEST(prefaulting_maps_the_data_now),
+        CHECK_TEST_NEEDS(prefaulting_maps_the_data_now, emulated_populate),
     };
 
     return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], world_around);
