@@ -56,6 +56,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_region_sweep_due(shmq_region *region, uint64_t now)
     int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context, shmq_error *error)
     int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
+    int shmq_region_need_inbox(shmq_region *region, shmq_error *error)
     uint64_t shmq_os_now()
 
 

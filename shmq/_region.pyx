@@ -20,8 +20,8 @@ from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
 from shmq._types cimport explain, late
 from shmq._files cimport (
-    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_options,
-    shmq_region_recover, shmq_region_refusal,
+    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_need_inbox,
+    shmq_region_options, shmq_region_recover, shmq_region_refusal,
 )
 
 from shmq import errors, options
@@ -369,9 +369,16 @@ cdef class Region(Attachment):
 
     @property
     def inbox(self):
-        """This process's inbox: a Receiver of what others send to its name, see `peer`. A new one at each look."""
+        """This process's inbox: a Receiver of what others send to its name, see `peer`. A new one at each look.
+
+        Raises:
+            RegionSpaceError: There was no memory for it when the region was opened, nor is there now.
+        """
         cdef Receiver receiver = Receiver.__new__(Receiver)
+        cdef shmq_error error
         self.check()
+        if shmq_region_need_inbox(&self.place.region, &error) != SHMQ_OK:
+            raise explain().region_error(facts_of(&error), {"name": self.name})
         receiver.ref = self.place.region.inbox
         self.begin_end(receiver, self.process, -1)
         receiver.receives = True

@@ -510,9 +510,8 @@ static inline int shmq_region_try(struct shmq_region *region, const struct shmq_
     return result;
 }
 
-#define SHMQ_INBOX_DEPTH 1024u
-
-/* Make this process's inbox, under the name that it asked for or one that nobody else has. */
+/* Make this process's inbox, under the name that it asked for or one that nobody else has. Where no memory is left for
+ * its slots the process does without: a full file system keeps nobody from a region that is there. */
 static inline int shmq_region_open_inbox(struct shmq_region *region, const struct shmq_region_options *options,
     struct shmq_error *error)
 {
@@ -531,21 +530,37 @@ static inline int shmq_region_open_inbox(struct shmq_region *region, const struc
             (void)shmq_region_recover(region, error); /* who has the name may be dead */
         result = shmq_queue_open_inbox(&region->self, name, SHMQ_INBOX_DEPTH, &region->inbox);
     }
-    if (result == SHMQ_OK) {
+    if (result == SHMQ_OK || result == SHMQ_NO_SPACE) {
         shmq_name_store(region->map.process[region->self.slot].name, name, SHMQ_P1);
+        if (result == SHMQ_NO_SPACE)
+            region->inbox.queue = NULL;
         return SHMQ_OK;
     }
     shmq_error_at(error, &region->directory, region->files.name, "admin");
-    if (result == SHMQ_NO_SPACE) {
-        shmq_region_refusal(region, error);
-        return error->code;
-    }
     if (result != SHMQ_IN_USE)
         return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "dir", 0, 0);
     shmq_error_set(error, SHMQ_ERROR_PROCESS_NAME, "process name", 0, 0);
     if (shmq_queue_find_inbox(&region->map, name, &region->inbox) == SHMQ_OK)
         shmq_error_add_pid(error, shmq_load_acquire(&region->map.process[region->inbox.qid].pid, SHMQ_READ));
     return error->code;
+}
+
+/* Have an inbox, also where there was no memory for one when the region was opened. SHMQ_OK or an error code. */
+static inline int shmq_region_need_inbox(struct shmq_region *region, struct shmq_error *error)
+{
+    struct shmq_region_options options;
+    struct shmq_process_info info;
+
+    if (region->inbox.queue)
+        return SHMQ_OK;
+    memset(&options, 0, sizeof options);
+    shmq_process_info(&region->map, region->self.slot, &info);
+    options.process = info.name;
+    if (shmq_region_open_inbox(region, &options, error))
+        return error->code;
+    if (!region->inbox.queue)
+        shmq_region_refusal(region, error);
+    return region->inbox.queue ? SHMQ_OK : error->code;
 }
 
 /* Create the region, or attach to it, or whichever is possible. Any number of processes and threads may call at

@@ -170,10 +170,10 @@ static inline uint64_t shmq_space_mapped(const struct shmq_geometry *geometry)
     return geometry->admin_size + shmq_round_up(geometry->data_size, SHMQ_PAGE) + SHMQ_PAGE; /* and the lock's page */
 }
 
-/* What a region takes of the file system, before it has queues. */
+/* What a region takes of the file system, before it has queues: with the inbox of its creator. */
 static inline uint64_t shmq_space_reserved(const struct shmq_geometry *geometry)
 {
-    return geometry->reserve_size + shmq_round_up(geometry->data_size, SHMQ_PAGE);
+    return geometry->reserve_size + shmq_round_up(geometry->data_size, SHMQ_PAGE) + 8ull * SHMQ_INBOX_DEPTH;
 }
 
 /* Does the file system of `fd` hold what a region still needs? Its directory and lock file are there. */

@@ -216,7 +216,7 @@ static void claim_and_unclaim(void)
 {
     uint64_t holder;
 
-    if (shmq_queue_claim(&region.self, &queue, false, &holder) == SHMQ_OK)
+    if (shmq_queue_claim(&region.self, &queue, false, SHMQ_POLICY_BLOCK, &holder) == SHMQ_OK)
         shmq_queue_unclaim(&region.self, &queue);
 }
 
