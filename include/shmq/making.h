@@ -189,6 +189,23 @@ static inline int shmq_making_file(const struct shmq_making *making, const char 
     return result;
 }
 
+/* The same for `lock` of a group's region. It gets its name when the group is let in: a lock file that other members
+ * cannot open would be in their way for good, if its maker died. Where files without a name are not to be had, that is
+ * how it is. */
+static inline int shmq_making_lock_file(const struct shmq_making *making, struct shmq_error *error)
+{
+    int fd = -1;
+
+    if (making->directory->shared)
+        fd = shmq_os_openat(making->dir, ".", O_RDWR | O_TMPFILE, 0600);
+    if (fd >= 0 && shmq_making_admit(making, fd, making->mode, error) == SHMQ_OK
+        && shmq_os_name(fd, making->dir, "lock") == 0)
+        return fd;
+    if (fd >= 0)
+        shmq_os_close(fd);
+    return shmq_making_file(making, "lock", error);
+}
+
 /* Lock the maker's byte and process slot 0's, the two held from now on by the mapping *page. Inside the guard.
  * AGAIN: a remover took the directory for a dead maker's [H2]. */
 static inline int shmq_making_lock(int fd, void **page, struct shmq_error *error)
@@ -215,7 +232,7 @@ static inline int shmq_making_hold(const struct shmq_making *making, void **page
     int fd, result;
 
     shmq_lock_guard_enter();
-    fd = result = shmq_making_file(making, "lock", error);
+    fd = result = shmq_making_lock_file(making, error);
     if (fd >= 0) {
         result = shmq_making_lock(fd, page, error);
         shmq_os_close(fd);

@@ -40,6 +40,9 @@
 #ifndef FALLOC_FL_KEEP_SIZE
 #define FALLOC_FL_KEEP_SIZE 1
 #endif
+#ifndef O_TMPFILE
+#define O_TMPFILE (020000000 | O_DIRECTORY)
+#endif
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
 #endif
@@ -106,6 +109,16 @@ static inline int shmq_os_rename_new(int dir, const char *from, const char *to)
 {
     SHMQ_OS_ENTER(renameat2);
     return syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE) ? -errno : 0;
+}
+
+/* Give the file `fd`, which has none, the name `name`. Needs /proc. */
+static inline int shmq_os_name(int fd, int dir, const char *name)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    SHMQ_OS_ENTER(linkat);
+    return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
 }
 
 static inline int shmq_os_fstat(int fd, struct stat *status)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Files that are not what a region's maker made: each is refused with what was found against what was expected.
  *
- * The tests that need other users run as root only, in children that give their rights up.
+ * The tests that need other users' files run as root only.
  */
 #include "region_world.h"
 
-#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -355,106 +354,6 @@ static void the_umask_takes_nothing_away(void)
     CHECK(world_clean());
 }
 
-/* ---- a group's directory --------------------------------------------------------------------------------- */
-
-#define TEAM 54321
-
-static void become(uid_t uid, gid_t gid)
-{
-    CHECK_EQUAL(setgroups(0, NULL), 0);
-    CHECK_EQUAL(setresgid(gid, gid, gid), 0);
-    CHECK_EQUAL(setresuid(uid, uid, uid), 0);
-}
-
-static struct shmq_region_options group_options(enum shmq_region_how how)
-{
-    struct shmq_region_options options = world_options("alpha", how);
-
-    options.directory = world_directory;
-    options.mode = 0660;
-    return options;
-}
-
-static void member_attaches(void)
-{
-    struct shmq_region_options options = group_options(SHMQ_REGION_ATTACH);
-    struct shmq_region region;
-    struct shmq_error error;
-
-    become(1001, TEAM);
-    world_open_with(&region, &options);
-    world_verify(&region);
-    shmq_region_close(&region);
-    options.mode = 0600; /* who does not say that the group is trusted does not trust it */
-    error = world_refused(&options, SHMQ_ERROR_SECURITY);
-    CHECK(!strcmp(error.what, "owner"));
-}
-
-static void member_ends(void)
-{
-    struct shmq_region_options options = group_options(SHMQ_REGION_EITHER);
-    struct shmq_region region;
-
-    become(1001, TEAM);
-    world_open_with(&region, &options); /* finds a region of another's that nobody is left of */
-    CHECK_EQUAL(region.self.slot, 0);
-    shmq_region_close(&region);
-}
-
-static void stranger_is_refused(void)
-{
-    struct shmq_region_options options = group_options(SHMQ_REGION_EITHER);
-    struct shmq_error error;
-
-    become(1002, 1002);
-    error = world_refused(&options, SHMQ_ERROR_PERMISSION);
-    CHECK_EQUAL(error.mode, 02770);
-    CHECK_EQUAL(error.group, TEAM);
-    CHECK_EQUAL(error.uid, 1002);
-    CHECK_EQUAL(error.gid, 1002);
-    CHECK_EQUAL(error.os_errno, EACCES);
-}
-
-static void a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else(void)
-{
-    struct shmq_region_options options = group_options(SHMQ_REGION_EITHER);
-    struct world_holder dead;
-    struct shmq_region region;
-    struct shmq_error error;
-    struct stat status;
-    mode_t before;
-
-    if (geteuid())
-        return;
-    CHECK_EQUAL(mkdir(world_directory, 0700), 0);
-    CHECK_EQUAL(chown(world_directory, 0, TEAM), 0);
-    CHECK_EQUAL(chmod(world_directory, 02770), 0);
-    before = umask(077);
-    world_open_with(&region, &options);
-    for (int i = 0; i < 3; i++) {
-        CHECK_EQUAL(stat(world_path(files[i]), &status), 0);
-        CHECK_EQUAL(status.st_mode & 07777, 0660);
-        CHECK_EQUAL(status.st_gid, TEAM);
-    }
-    CHECK_EQUAL(stat(world_path("alpha"), &status), 0);
-    CHECK_EQUAL(status.st_mode & 0777, 0770);
-    CHECK_EQUAL(world_reap(world_fork(member_attaches)), 0);
-    CHECK_EQUAL(world_reap(world_fork(stranger_is_refused)), 0);
-    shmq_region_close(&region);
-    CHECK(world_exists(world_directory)); /* it is the group's, not ours to remove */
-    world_hold(&dead, &options);
-    world_holder_end(&dead, true);
-    CHECK_EQUAL(world_reap(world_fork(member_ends)), 0);
-    CHECK(!world_exists(world_path("alpha")));
-    world_open_with(&region, &options);
-    CHECK_EQUAL(shmq_region_unlink("alpha", world_directory, false, &error), SHMQ_OK);
-    shmq_region_close(&region);
-    CHECK_EQUAL(chmod(world_directory, 02777), 0);
-    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_SECURITY).expected, 02770);
-    CHECK_EQUAL(rmdir(world_directory), 0);
-    umask(before);
-}
-
 /* ---- room ------------------------------------------------------------------------------------------------ */
 
 /* In a file system of its own, 8 MiB large. */
@@ -562,7 +461,6 @@ int main(int argc, char **argv)
         CHECK_TEST(a_file_of_another_size_is_refused_with_both),
         CHECK_TEST(a_corrupt_region_is_listed_with_its_error),
         CHECK_TEST(the_umask_takes_nothing_away),
-        CHECK_TEST(a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else),
         CHECK_TEST(more_than_the_file_system_holds_is_refused_with_the_sizes),
         CHECK_TEST(space_that_others_took_meanwhile_is_refused_with_the_sizes),
         CHECK_TEST(space_that_another_took_for_the_same_region_is_no_error),
