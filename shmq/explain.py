@@ -289,6 +289,8 @@ def space_text(facts: dict[str, Any], name: str) -> str:
             f"{facts['expected']} are free in the file system of {facts['path']}: remove some files, or mount it with "
             "a larger nr_inodes"
         )
+    if facts["path"].endswith(f"/{name}/admin"):  # the region is there; this process's message list is not
+        return limit_text(f"the inbox of this process in region {name!r}", facts)
     return limit_text(f"region {name!r}", facts)
 
 

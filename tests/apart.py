@@ -170,13 +170,13 @@ def mount(source: str, target: Path, kind: str | None = None, flags: int = 0, da
 
 
 def own_mounts() -> None:
-    """From now on this process's mounts are its own: as root, or as root of a user namespace."""
+    """From now on this process's mounts are its own: as root, or in a user namespace in which it is who it was."""
     uid, gid = os.geteuid(), os.getegid()
     _libc("unshare", CLONE_NEWNS | (CLONE_NEWUSER if uid else 0))
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
     mount("none", Path("/"), None, MS_REC | MS_PRIVATE)
 
 

@@ -184,7 +184,10 @@ def list_and_unlink(folder: str) -> tuple[list[str], None]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177])
-def test_files_are_for_the_group_only_whatever_the_umask(team: Path, run: Elsewhere, umask: int) -> None:
+@pytest.mark.parametrize("mode", [0o2770, 0o770])
+def test_files_are_for_the_group_only_whatever_the_umask(team: Path, run: Elsewhere, mode: int, umask: int) -> None:
+    """And whether the directory hands its group on or not."""
+    team.chmod(mode)
     found = member(run, make_shared, str(team), umask)
     assert {(Path(path).name, mode, uid, gid) for path, mode, uid, gid, _ in found} == {
         ("r", stat.S_IFDIR | 0o770, MEMBER, TEAM),

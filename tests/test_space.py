@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from apart import MS_BIND, SHM, Elsewhere, Fork, can_mount, descriptors, forked, limited, mount, own_shm, tree
-from helpers import as_root, drain
+from helpers import drain
 
 import shmq
 from shmq import Region
@@ -89,6 +89,50 @@ def talk(region: Region, queue: str = "q") -> bool:
     """Does a message go from here to here?"""
     region.sender(queue).send(b"x" * 5000)
     return drain(region.receiver(queue, shared=True)) == [b"x" * 5000]
+
+
+def hold(ready: int, done: int) -> list[bytes]:
+    """Be attached and well until told to go."""
+    with shmq.open("r", size=MIB, **SMALL) as region:
+        os.write(ready, b"!")
+        os.read(done, 1)
+        return drain(region.receiver("to-the-holder"))
+
+
+def die(ready: int, done: int) -> None:
+    """Be attached until killed, with a message held."""
+    region = shmq.open("r", size=MIB, **SMALL)
+    region.sender("q").send(b"held")
+    message = region.receiver("q", shared=True).receive_nowait()
+    os.write(ready, b"!")
+    os.read(done, 1)
+    message.release()
+
+
+class Other:
+    """Another process that is attached."""
+
+    def __init__(self, what: Callable[[int, int], Any]) -> None:
+        self._ready, ours = os.pipe()
+        theirs, self._done = os.pipe()
+        self._fork = Fork(what, ours, theirs)
+        os.close(ours)
+        os.close(theirs)
+        os.read(self._ready, 1)
+
+    def kill(self) -> None:
+        self._fork.kill()
+        self._close()
+
+    def result(self) -> Any:
+        os.write(self._done, b"!")
+        result = self._fork.result()
+        self._close()
+        return result
+
+    def _close(self) -> None:
+        os.close(self._ready)
+        os.close(self._done)
 
 
 # ---- a full file system -----------------------------------------------------------------------------------------
@@ -180,13 +224,19 @@ def in_a_full_file_system() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with shmq.open("r", size=MIB, persist=True, **SMALL) as region:
         found["before"] = talk(region)
+        other = Other(hold)
+        region.sender("to-the-holder")
         filler = fill()
         before = tree(SHM)
         found["goes on"] = talk(region)
-        found["attach"] = forked(lambda: (Region.attach("r").close(), talk(shmq.open("r"))))
+        found["attach"] = forked(lambda: caught(Region.attach, "r"))
+        found["open"] = forked(lambda: caught(shmq.open, "r"))
         found["create"] = caught(shmq.open, "s", size=MIB, **SMALL)
         found["sender"] = caught(region.sender, "new", depth=2000)
         found["receiver"] = caught(region.receiver, "new")
+        region.sender("to-the-holder").send(b"hello")
+        found["other"] = other.result()
+        found["in its place"] = forked(lambda: talk(Region.attach("r")))  # whose inbox has its memory
         found["in a child"] = forked(lambda: caught(shmq.open("r").receiver, "new"))
         found["count"] = len(region.stats()["queues"])
         found["list"] = [info.name for info in shmq.list_regions()]
@@ -208,7 +258,14 @@ def test_in_a_full_file_system_all_goes_on_but_nothing_new_is_made(run: Elsewher
     found = run(in_a_full_file_system)
     assert found["before"]
     assert found["goes on"]
-    assert found["attach"] == (None, True)
+    assert found["other"] == [b"hello"]
+    assert found["in its place"]
+    for who in ("attach", "open"):
+        kind, text = found[who]
+        assert kind == "RegionSpaceError"
+        assert "the inbox of this process in region 'r' needs" in text
+        assert numbers(text) == [1024 * 8, 0]
+        assert "--shm-size" in text
     kind, text = found["create"]
     assert kind == "RegionSpaceError"
     assert "only 0 bytes of 4 MiB are free" in text
@@ -219,7 +276,7 @@ def test_in_a_full_file_system_all_goes_on_but_nothing_new_is_made(run: Elsewher
         assert numbers(text) == [slots * 8, 0]
         for part in ("4 MiB", f"{SHM}/shmq-{os.geteuid()}/r/admin", "shmq.list_regions", "--shm-size"):
             assert part in text
-    assert found["count"] == 1  # a queue that found no place is none
+    assert found["count"] == 2  # a queue that found no place is none
     assert found["list"] == ["r"]
     assert found["recover"] == 0
     assert found["untouched"]
@@ -413,50 +470,6 @@ def spare(count: int) -> Iterator[int]:
             os.close(descriptor)
 
 
-def hold(ready: int, done: int) -> list[bytes]:
-    """Be attached and well until told to go."""
-    with shmq.open("r", size=MIB, **SMALL) as region:
-        os.write(ready, b"!")
-        os.read(done, 1)
-        return drain(region.receiver("to-the-holder"))
-
-
-def die(ready: int, done: int) -> None:
-    """Be attached until killed, with a message held."""
-    region = shmq.open("r", size=MIB, **SMALL)
-    region.sender("q").send(b"held")
-    message = region.receiver("q", shared=True).receive_nowait()
-    os.write(ready, b"!")
-    os.read(done, 1)
-    message.release()
-
-
-class Other:
-    """Another process that is attached."""
-
-    def __init__(self, what: Callable[[int, int], Any]) -> None:
-        self._ready, ours = os.pipe()
-        theirs, self._done = os.pipe()
-        self._fork = Fork(what, ours, theirs)
-        os.close(ours)
-        os.close(theirs)
-        os.read(self._ready, 1)
-
-    def kill(self) -> None:
-        self._fork.kill()
-        self._close()
-
-    def result(self) -> Any:
-        os.write(self._done, b"!")
-        result = self._fork.result()
-        self._close()
-        return result
-
-    def _close(self) -> None:
-        os.close(self._ready)
-        os.close(self._done)
-
-
 def open_and_close() -> None:
     shmq.open("r", size=MIB, **SMALL).close()
 
@@ -646,7 +659,7 @@ def in_groups(version: int, limits: dict[str, tuple[str, int, int]], size: int) 
     return caught(lambda: shmq.open("r", size=size).close()), os.listdir(SHM)
 
 
-@as_root
+@can_mount
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("tight", ["app/web", "app", "."])
 def test_a_control_group_that_leaves_too_little_is_compared_before_the_kernel_would_kill(
@@ -687,7 +700,7 @@ def make_a_queue_in_a_group() -> tuple[Caught, bool, int]:
         return error, good and talk(region, "new"), len(region.stats()["queues"])
 
 
-@as_root
+@can_mount
 def test_a_queue_that_would_exceed_the_control_group_is_refused_and_nothing_else_is(run: Elsewhere) -> None:
     (kind, text), good, count = run(make_a_queue_in_a_group)
     assert kind == "RegionSpaceError"

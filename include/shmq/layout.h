@@ -25,10 +25,10 @@
 #define SHMQ_NAME_WORDS 13           /* words that hold such a name, zero-padded */
 #define SHMQ_MAX_PROCESSES 1024u
 #define SHMQ_MAX_QUEUES 1024u        /* besides the inboxes */
+#define SHMQ_INBOX_DEPTH 1024u       /* of every process's inbox */
 #define SHMQ_MAX_TOPICS 256u
 #define SHMQ_MAX_SUBSCRIBERS 120u    /* a topic's; 24 in each of the five ticket words */
 #define SHMQ_MAX_DEPTH 65536u
-#define SHMQ_INBOX_DEPTH 1024u
 #define SHMQ_MIN_CAPACITY_SHIFT 6    /* 64 slots: what the lap arithmetic's ABA bound assumes */
 #define SHMQ_MAX_CAPACITY_SHIFT 16
 #define SHMQ_MIN_GRANULE_SHIFT 9

@@ -9,9 +9,11 @@
 
 #include "files.h"
 #include "guard.h"
+#include "names.h"
 
 #define SHMQ_SPACE_FILES 4u         /* inodes of a region: its directory, admin, data, lock */
 #define SHMQ_SPACE_FILES_BEGUN 2u   /* of these, the directory and lock are there when room is looked for */
+#define SHMQ_SPACE_SMALL (16 * SHMQ_PAGE) /* less than the kernel charges a control group at a time */
 
 /* Where a version of control groups keeps its memory limits. */
 struct shmq_cgroup_files {
@@ -136,7 +138,8 @@ static inline int shmq_space_check_groups(const struct shmq_cgroup_files *files,
  * 1,000 together), and the lot in which it charges a group. */
 static inline uint64_t shmq_space_charged(uint64_t bytes) { return bytes + bytes / 128 + 64 * SHMQ_PAGE; }
 
-/* May this process touch `bytes` more of memory, or would a control group's limit get it killed? SHMQ_OK or SPACE. */
+/* May this process touch `bytes` more of memory, or would a control group's limit get it killed? SHMQ_OK or SPACE. Not
+ * asked for a few pages: looking takes 40 us, and who is that close to the limit dies of the next malloc. */
 static inline int shmq_space_check_memory(uint64_t bytes, struct shmq_error *error)
 {
     const struct shmq_cgroup_files second = { "", "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file",
@@ -144,8 +147,11 @@ static inline int shmq_space_check_memory(uint64_t bytes, struct shmq_error *err
     const struct shmq_cgroup_files first = { "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes",
         "memory.usage_in_bytes", "total_inactive_file", "total_active_file" };
     uint64_t asked = shmq_space_charged(bytes);
-    int result = shmq_space_check_groups(&second, "/proc/self/cgroup", asked, error);
+    int result;
 
+    if (bytes <= SHMQ_SPACE_SMALL)
+        return SHMQ_OK;
+    result = shmq_space_check_groups(&second, "/proc/self/cgroup", asked, error);
     return result ? result : shmq_space_check_groups(&first, "/proc/self/cgroup", asked, error);
 }
 
@@ -170,10 +176,12 @@ static inline uint64_t shmq_space_mapped(const struct shmq_geometry *geometry)
     return geometry->admin_size + shmq_round_up(geometry->data_size, SHMQ_PAGE) + SHMQ_PAGE; /* and the lock's page */
 }
 
-/* What a region takes of the file system, before it has queues: with the inbox of its creator. */
+/* What a region takes of the file system with its maker's inbox, before it has other queues. */
 static inline uint64_t shmq_space_reserved(const struct shmq_geometry *geometry)
 {
-    return geometry->reserve_size + shmq_round_up(geometry->data_size, SHMQ_PAGE) + 8ull * SHMQ_INBOX_DEPTH;
+    uint64_t inbox = shmq_round_up(8ull << shmq_capacity_shift(SHMQ_INBOX_DEPTH), SHMQ_PAGE);
+
+    return geometry->reserve_size + inbox + shmq_round_up(geometry->data_size, SHMQ_PAGE);
 }
 
 /* Does the file system of `fd` hold what a region still needs? Its directory and lock file are there. */

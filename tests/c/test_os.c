@@ -146,6 +146,26 @@ static void frequent_signals_do_not_keep_a_reservation_from_ending(void)
     CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
 }
 
+static void a_file_gets_its_name_when_all_is_done_to_it(void)
+{
+    int file = shmq_os_openat(dir, ".", O_RDWR | O_TMPFILE, 0600), other;
+    struct shmq_identity identity = shmq_os_identify(file);
+    struct stat status;
+
+    CHECK(file >= 0);
+    CHECK_EQUAL(shmq_os_fchmod(file, 0660), 0);
+    CHECK_EQUAL(shmq_os_name(file, dir, "file"), 0);
+    CHECK_EQUAL(shmq_os_fstatat(dir, "file", &status), 0);
+    CHECK(shmq_os_same(&status, &identity));
+    CHECK_EQUAL(status.st_mode & 07777, 0660);
+    CHECK_EQUAL(status.st_nlink, 1);
+    other = shmq_os_openat(dir, ".", O_RDWR | O_TMPFILE, 0600);
+    CHECK_EQUAL(shmq_os_name(other, dir, "file"), -EEXIST);
+    close(other);
+    close(file);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
+}
+
 static void count_entry(void *context, const char *name)
 {
     CHECK(!strcmp(name, "one") || !strcmp(name, "two"));
@@ -328,6 +348,32 @@ static void the_start_time_does_not_trip_over_the_name(void)
     refused_call = NULL;
 }
 
+static void a_process_is_in_its_own_group_and_in_all_that_it_was_put_in(void)
+{
+    gid_t groups[64];
+    int count = getgroups(64, groups);
+
+    CHECK(shmq_os_in_group(shmq_os_gid()));
+    for (int i = 0; i < count; i++)
+        CHECK(shmq_os_in_group(groups[i]));
+    CHECK(!shmq_os_in_group(4000000000u));
+}
+
+static void a_limit_is_told_and_none_is_the_largest_number(void)
+{
+    struct rlimit before, limit;
+
+    CHECK_EQUAL(getrlimit(RLIMIT_CORE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 0;
+    CHECK_EQUAL(setrlimit(RLIMIT_CORE, &limit), 0);
+    CHECK_EQUAL(shmq_os_limit(RLIMIT_CORE), 0);
+    CHECK_EQUAL(setrlimit(RLIMIT_CORE, &before), 0);
+    CHECK_EQUAL(getrlimit(RLIMIT_AS, &before), 0);
+    CHECK_EQUAL(shmq_os_limit(RLIMIT_AS), before.rlim_cur == RLIM_INFINITY ? UINT64_MAX : before.rlim_cur);
+    CHECK(shmq_os_address_space() > 1 << 20);
+}
+
 static void an_empty_variable_is_none(void)
 {
     CHECK_EQUAL(setenv("SHMQ_TEST", "", 1), 0);
@@ -345,6 +391,34 @@ static void write_text(const char *name, const char *text)
 
     CHECK_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
+}
+
+/* What /proc/self/cgroup may say, and the group in it. */
+static void the_group_of_a_controller_is_found_however_the_lines_are_mixed(void)
+{
+    static const struct {
+        const char *list, *controller, *group;
+    } cases[] = {
+        { "0::/a\n", "", "/a" },
+        { "12:pids:/x\n4:cpu,memory:/a/b\n0::/c\n", "memory", "/a/b" },
+        { "12:pids:/x\n4:memory,cpu:/a/b\n0::/c\n", "", "/c" },
+        { "4:memory:/a:b\n", "memory", "/a:b" },
+        { "4:memory:/", "memory", "/" },
+        { "3:memoryless:/no\n2:notmemory:/no\n1:name=memory:/no\n", "memory", NULL },
+        { "3:cpu:/0::/no\n", "", NULL },
+        { "3:cpu:/:memory:/no\n", "memory", NULL },
+        { "broken\n7\n:\n0::/a\n", "", "/a" },
+        { "", "", NULL },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        const char *group;
+
+        snprintf(text, sizeof text, "%s", cases[i].list);
+        group = shmq_space_group(text, cases[i].controller);
+        CHECK(group ? cases[i].group && !strcmp(group, cases[i].group) : !cases[i].group);
+    }
 }
 
 /* A control group two levels deep, written by hand: the inner has no limit, the outer leaves 30 of 100 bytes, for 10
@@ -403,6 +477,7 @@ int main(int argc, char **argv)
         CHECK_TEST(nothing_but_that_file_has_its_identity),
         CHECK_TEST(a_file_without_a_name_opens_again),
         CHECK_TEST(frequent_signals_do_not_keep_a_reservation_from_ending),
+        CHECK_TEST(a_file_gets_its_name_when_all_is_done_to_it),
         CHECK_TEST(each_entry_of_a_directory_is_visited_once),
         CHECK_TEST(a_refused_call_returns_its_errno),
         CHECK_TEST(a_byte_belongs_to_one_open_file_description),
@@ -412,7 +487,10 @@ int main(int argc, char **argv)
         CHECK_TEST(a_signal_interrupts_a_sleep),
         CHECK_TEST(a_wake_reaches_another_process),
         CHECK_TEST(the_start_time_does_not_trip_over_the_name),
+        CHECK_TEST(a_process_is_in_its_own_group_and_in_all_that_it_was_put_in),
+        CHECK_TEST(a_limit_is_told_and_none_is_the_largest_number),
         CHECK_TEST(an_empty_variable_is_none),
+        CHECK_TEST(the_group_of_a_controller_is_found_however_the_lines_are_mixed),
         CHECK_TEST(a_control_group_above_refuses_what_its_limit_does_not_leave),
         CHECK_TEST(a_file_beyond_the_limit_is_refused_before_the_signal),
     };
