@@ -70,6 +70,7 @@ cdef dict facts_of(shmq_error *error):
         "group": error.group,
         "mode": error.mode,
         "type": error.type,
+        "links": error.links,
         "pids": [error.pids[i] for i in range(error.pid_count)],
         "path": (<bytes> (<char *> error.path)).decode(errors="replace"),
     }

@@ -17,7 +17,7 @@ cdef extern from "shmq/shmq.h" nogil:
         int code, os_errno
         const char *what
         uint64_t found, expected, asked, available
-        uint32_t uid, gid, owner, group, mode, type, pid_count
+        uint32_t uid, gid, owner, group, mode, type, links, pid_count
         uint64_t pids[16]
         char path[1]
 

@@ -92,6 +92,7 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         RegionSecurityError: What lies in its place was not made by this user, or with `mode=0o660` by the group.
         RegionPermissionError: This user may not open it.
         RegionFileError: A system call failed for another reason, such as too few descriptors.
+        RegionGoneError: Its files were removed or cut meanwhile.
         RegistryFullError: `max_processes` are attached.
         QueueInUseError: Another process has the name `process`.
         ValueError: An argument out of range.
@@ -157,6 +158,9 @@ def unlink(str name not None, missing_ok=False, *, dir=None):
 
 cdef class Region(Attachment):
     """A shared region of memory that this process is attached to.
+
+    Whoever may write its files may also cut them or punch holes into them. Then whatever is done with the region, its
+    handles and messages raises RegionGoneError; views read zeros where memory is gone. Such a region can be closed.
 
     Thread-safety: may be shared between threads.
     """

@@ -193,10 +193,10 @@ def lost_text(facts: dict[str, Any], name: str) -> str:
             f"has lost pages, although it has {found} bytes, expected {expected}: it was truncated by force and grew "
             "again, or a hole was punched into it and the file system has no memory to fill it"
         )
+    left = f"remove what is left with shmq.unlink({name!r})" if facts["links"] else "which has no name any more"
     return (
-        f"{path} {fact} while region {name!r} was in use: what lay there is lost. Close the region, remove what is "
-        f"left with shmq.unlink({name!r}), open it anew, and look who changes files there (systemd's RemoveIPC removes "
-        "a user's files from /dev/shm at logout)"
+        f"{path} {fact} while region {name!r} was in use: what lay there is lost. Close the region, {left}, open it "
+        "anew, and look who changes files there (systemd's RemoveIPC removes a user's files from /dev/shm at logout)"
     )
 
 

@@ -80,7 +80,9 @@ def uses_of(region: Region, tx: shmq.Sender, rx: shmq.Receiver, message: Any, lo
         *(lambda: tx.loan((2, 3), "f4"), lambda: tx.send_many([b"x"]), tx.qsize, tx.shutdown, tx.__enter__),
         *(rx.receive, lambda: rx.receive(1), rx.receive_nowait, lambda: rx.receive_many(3), lambda: next(rx), rx.qsize),
         *(rx.__enter__, lambda: region.sender("new"), lambda: region.receiver("new"), lambda: region.delete_queue("q")),
-        *(region.processes, region.stats, region.recover, region.__enter__),
+        *(region.processes, region.stats, region.recover, region.__enter__, lambda: region.process),
+        *(lambda: region.publisher("t"), lambda: region.subscriber("t"), lambda: region.inbox),
+        *(lambda: region.peer("nobody"), lambda: message.edit(), lambda: message.edit(tx), lambda: message.forward(tx)),
         *(lambda: bytes(message), lambda: message.array, lambda: message.memoryview, lambda: len(message)),
         *(lambda: message[0], lambda: message[0:2], lambda: message.label, lambda: message.seq, lambda: message.sender),
         *(lambda: message.offset, message.copy, message.tobytes, message.__enter__),
@@ -91,6 +93,8 @@ def uses_of(region: Region, tx: shmq.Sender, rx: shmq.Receiver, message: Any, lo
 
 def lose(file: str, to: int | str) -> None:
     region = small()
+    publisher, subscriber = region.publisher("topic"), region.subscriber("topic")
+    publisher.send(b"published")
     tx, rx = region.sender("q", depth=20), region.receiver("q")
     for _ in range(12):
         tx.send(np.full(BLOCK, 7, "u1"))
@@ -111,15 +115,16 @@ def lose(file: str, to: int | str) -> None:
     texts = [text for _ in range(5) if (text := error_of(lambda: tx.send(bytes(BLOCK))))]  # soon it needs what is gone
     assert texts
     assert all(tells_the_cut(text, file, sizes) for text in texts)
-    for use in uses_of(region, tx, rx, messages[0], loan):
+    more = [lambda: publisher.send(b"x"), publisher.qsize, subscriber.receive, lambda: subscriber.dropped]
+    for use in [*uses_of(region, tx, rx, messages[0], loan), *more]:
         assert tells_the_cut(error_of(use), file, sizes)
     assert "gone" in repr(region) + repr(messages[0]) + repr(loan)
     assert not region.closed
     for message in messages:
         message.release()
     loan.discard()
-    tx.close()
-    rx.close()
+    for end in (tx, rx, publisher, subscriber):
+        end.close()
     check_views()
     region.close()
     assert region.closed
@@ -176,7 +181,10 @@ def close_an_old_one(file: str) -> None:
         with small() as new:
             new.sender("q").send(b"mine")
             opened.truncate(0)
-            assert error_of(lambda: old.sender("another")).startswith("RegionGoneError")
+            text = error_of(lambda: old.sender("another"))
+            assert text.startswith("RegionGoneError")
+            assert "has no name any more" in text
+            assert "unlink" not in text
             old.close()
             assert [info.name for info in shmq.list_regions()] == ["r"]
             assert bytes(new.receiver("q").receive(0)) == b"mine"

@@ -32,7 +32,8 @@ enum shmq_error_code {
     SHMQ_ERROR_LEFT = -115,          /* an ended region's name or files could not be removed: os_errno, whose it is.
                                         Never leaves region.h */
     SHMQ_ERROR_PROCESS_NAME = -116,  /* another process has the name: pids (who) */
-    SHMQ_ERROR_LOST = -117           /* memory of an open region is gone: what (how it is seen), found, expected */
+    SHMQ_ERROR_LOST = -117           /* memory of an open region is gone: what (tells it), found, expected,
+                                        links */
 };
 
 struct shmq_error {
@@ -47,6 +48,7 @@ struct shmq_error {
     uint32_t owner, group;  /* whose file it is */
     uint32_t mode;          /* the file's: permissions … */
     uint32_t type;          /* … and kind, S_IFREG and so on; 0: whose it is could not be seen */
+    uint32_t links;         /* names that it still has */
     uint32_t pid_count;
     uint64_t pids[SHMQ_ERROR_PIDS];
     char path[SHMQ_PATH_MAX + SHMQ_NAME_MAX + 64];

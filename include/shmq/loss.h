@@ -44,15 +44,11 @@ static inline struct shmq_segment shmq_segment_data(const struct shmq_files *fil
 }
 
 /* SHMQ_OK, or LOST with *error: what tells it, and bytes found and expected. */
-static inline int shmq_loss_judge(const struct shmq_segment *segment, struct shmq_error *error)
+static inline int shmq_loss_judge(const struct shmq_segment *segment, const struct stat *status,
+    struct shmq_error *error)
 {
-    struct stat status;
-    uint64_t size = segment->size, occupied = segment->occupied; /* where the program has closed the descriptor */
+    uint64_t size = (uint64_t)status->st_size, occupied = shmq_os_occupied(status);
 
-    if (shmq_os_fstat(segment->fd, &status) == 0 && shmq_os_same(&status, &segment->identity)) {
-        size = (uint64_t)status.st_size;
-        occupied = shmq_os_occupied(&status);
-    }
     if (size != segment->size)
         return shmq_error_set(error, SHMQ_ERROR_LOST, "file size", size, segment->size);
     if (occupied < segment->occupied && shmq_os_on_tmpfs(segment->fd)) /* others may store the same in less */
@@ -66,9 +62,18 @@ static inline int shmq_loss_judge(const struct shmq_segment *segment, struct shm
 static inline int shmq_loss_look(const struct shmq_directory *directory, const char *name,
     const struct shmq_segment *segment, struct shmq_error *error)
 {
-    int result = shmq_loss_judge(segment, error);
+    struct stat status;
+    int result;
 
+    if (shmq_os_fstat(segment->fd, &status) || !shmq_os_same(&status, &segment->identity)) {
+        memset(&status, 0, sizeof status); /* the program has closed the descriptor: as if all were well with the file */
+        status.st_size = (off_t)segment->size;
+        status.st_blocks = (blkcnt_t)(segment->occupied / 512);
+        status.st_nlink = 1;
+    }
+    result = shmq_loss_judge(segment, &status, error);
     if (result) {
+        error->links = (uint32_t)status.st_nlink;
         shmq_guard_declare_lost(segment->address);
         shmq_error_at(error, directory, name, segment->file);
     }
@@ -88,6 +93,7 @@ static inline int shmq_loss_find(const struct shmq_directory *directory, const s
         shmq_guard_declare_lost(map->admin);
         shmq_error_at(error, directory, files->name, "admin");
         result = shmq_error_set(error, SHMQ_ERROR_LOST, "magic", 0, SHMQ_MAGIC);
+        error->links = 1;
     }
     return result;
 }

@@ -64,7 +64,8 @@ static void do_harm(void)
 /* ---- what is under way ----------------------------------------------------------------------------------- */
 
 static struct shmq_region region, peer;
-static struct shmq_queue_ref queue, peer_queue;
+static struct shmq_queue_ref queue, peer_queue, mine, peers;    /* work queues, and subscriptions */
+static struct shmq_publisher publisher;
 static struct shmq_hold loan;
 static struct shmq_message message;
 
@@ -160,6 +161,44 @@ static void a_full_cache(void)
     CHECK(region.self.cache.blocks > 0);
 }
 
+static void a_topic(void)
+{
+    uint32_t topic;
+
+    two_attached();
+    CHECK_EQUAL(shmq_topic_open(&region.self, "topic", &topic), SHMQ_OK);
+    shmq_publisher_init(&publisher, topic);
+    CHECK_EQUAL(shmq_subscribe(&region.self, topic, 1, SHMQ_POLICY_DROP_OLDEST, &mine), SHMQ_OK);
+    CHECK_EQUAL(shmq_subscribe(&peer.self, topic, 1, SHMQ_POLICY_BLOCK, &peers), SHMQ_OK);
+}
+
+static void publish_one(void)
+{
+    struct shmq_parcel parcel = { 100, 1 };
+    struct shmq_publication publication;
+    struct shmq_hold hold;
+
+    if (shmq_loan(&region.self, 100, &hold) != SHMQ_OK)
+        return;
+    memset(shmq_payload(&region.map, hold.block), 3, 100);
+    if (shmq_publish_start(&region.self, &publisher, &hold, &parcel, &publication) != SHMQ_OK)
+        (void)shmq_release(&region.self, &hold);
+    else if (shmq_publish_try(&region.self, &publisher, &publication) == SHMQ_FULL)
+        shmq_publish_finish(&region.self, &publisher, &publication);
+}
+
+static void a_published_message(void)
+{
+    a_topic();
+    publish_one();
+}
+
+static void a_held_message(void)
+{
+    two_attached();
+    CHECK_EQUAL(shmq_receive(&region.self, &queue, &message), SHMQ_OK);
+}
+
 static void a_dead_process(void)
 {
     struct shmq_region_options options = small_options();
@@ -235,6 +274,36 @@ static void send_the_loan(void)
         (void)shmq_release(&region.self, &loan);
 }
 
+static void subscribe_and_unsubscribe(void)
+{
+    struct shmq_queue_ref ref;
+    uint32_t topic;
+
+    if (shmq_topic_open(&region.self, "topic", &topic) == SHMQ_OK
+        && shmq_subscribe(&region.self, topic, 2, SHMQ_POLICY_BLOCK, &ref) == SHMQ_OK)
+        (void)shmq_unsubscribe(&region.self, &ref);
+}
+
+static void publish(void)
+{
+    publish_one();
+    publish_one(); /* the second finds both queues full */
+}
+
+static void receive_published_and_edit(void)
+{
+    if (shmq_receive(&region.self, &mine, &message) != SHMQ_OK)
+        return;
+    (void)shmq_edit(&region.self, &message.hold);
+    (void)shmq_release(&region.self, &message.hold);
+}
+
+static void forward(void)
+{
+    if (shmq_forward(&region.self, &queue, &message) != SHMQ_OK)
+        (void)shmq_release(&region.self, &message.hold);
+}
+
 static void wait_and_leave(void)
 {
     (void)shmq_await_sleep(&region.map, &queue, true, 1000);
@@ -296,6 +365,10 @@ static const struct scene scenes[] = {
     { "send", two_attached, send, HARMS },
     { "send a loan", a_loan, send_the_loan, HARMS },
     { "receive", two_attached, receive, HARMS },
+    { "forward", a_held_message, forward, HARMS },
+    { "subscribe", two_attached, subscribe_and_unsubscribe, HARMS },
+    { "publish", a_topic, publish, HARMS },
+    { "receive what was published", a_published_message, receive_published_and_edit, HARMS },
     { "flush the cache", a_full_cache, flush, HARMS },
     { "wait", two_attached, wait_and_leave, HARMS },
     { "recover a dead process", a_dead_process, recover, HARMS },
@@ -304,6 +377,7 @@ static const struct scene scenes[] = {
     { "list a dead region", a_dead_region, list_all, HARMS },
     { "unlink", two_attached, unlink_it, HARMS },
     { "close, not the last", two_attached, close_one, HARMS },
+    { "close with subscriptions", a_published_message, close_one, MAIN_HARMS },
     { "close, as the last", one_attached, close_one, HARMS },
     { "close but for a block, as the last", one_attached, keep_a_block_and_close, HARMS },
 };

@@ -261,6 +261,7 @@ static void a_look_finds_what_no_access_has_met(void)
     CHECK(!strcmp(error.path, world_path("alpha/data")));
     CHECK_EQUAL(error.found, 8192);
     CHECK_EQUAL(error.expected, WORLD_MIB);
+    CHECK_EQUAL(error.links, 1);
     CHECK_EQUAL(usable, 0);
     cut("alpha/data", WORLD_MIB); /* grown again: what was there is lost all the same */
     CHECK_EQUAL(shmq_region_look(&region, &error), SHMQ_ERROR_LOST);
@@ -351,6 +352,7 @@ static void closing_a_lost_region_does_not_touch_a_newer_one_of_its_name(void)
 {
     for (int admin = 0; admin < 2; admin++) {
         struct shmq_region region, newer;
+        struct shmq_error error;
         char file[64];
 
         open_guarded(&region);
@@ -361,6 +363,8 @@ static void closing_a_lost_region_does_not_touch_a_newer_one_of_its_name(void)
         CHECK_EQUAL(truncate(file, 0), 0);
         (void)byte_at(admin ? region.map.admin : region.map.data);
         CHECK(shmq_region_is_lost(&region));
+        CHECK_EQUAL(shmq_region_look(&region, &error), SHMQ_ERROR_LOST);
+        CHECK_EQUAL(error.links, 0);
         shmq_region_close(&region);
         world_verify(&newer);
         CHECK(world_exists(world_path("alpha/admin")));
