@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The compiled part of shmq; everything else about the package stands in pyproject.toml."""
 
+import sys
 from glob import glob
 
 import numpy
@@ -29,4 +30,7 @@ DIRECTIVES = {
     "embedsignature.format": "clinic",  # what inspect.signature reads
 }
 
-setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES))
+# The C that Cython makes of numpy's declarations fits one numpy: interpreters that share a checkout share none of it.
+GENERATED = f"build/{sys.implementation.cache_tag}-numpy-{numpy.__version__}"
+
+setup(ext_modules=cythonize(extensions, build_dir=GENERATED, compiler_directives=DIRECTIVES))
