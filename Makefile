@@ -5,6 +5,7 @@
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
+# make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
 #
 # Each sets itself up: a virtual environment in .venv, what it needs from PyPI, the compiled core.
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim bench lint sanitize test-arm arm-tools clean
+.PHONY: demo test py-test c-test sim bench lint sanitize test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -63,6 +64,25 @@ $(VENV)/with-%: pyproject.toml | $(VENV)/made $(VENV)/built
 $(VENV)/built: $(EXTENSION_SOURCES) | $(VENV)/made
 	$(BIN)/python setup.py -q build_ext --inplace -j $(JOBS)
 	touch $@
+
+# Is this the version asked for, whole, and with the GIL?
+USABLE := 'import ensurepip, os, sys, sysconfig, venv; os.stat(sysconfig.get_path("include") + "/Python.h"); \
+    sys.exit(sys.implementation.name != "cpython" or bool(sysconfig.get_config_var("Py_GIL_DISABLED")) \
+    or "%d.%d" % sys.version_info[:2] != sys.argv[1])'
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+
+# On the PATH or pyenv's; each in a virtual environment of its own.
+test-pythons:
+	@tested=; absent=; for version in $(PYTHONS); do \
+	    found=; for python in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	        [ -n "$$found" ] || ! "$$python" -c $(USABLE) $$version 2>/dev/null || found=$$python; \
+	    done; \
+	    [ -n "$$found" ] || { absent="$$absent $$version"; continue; }; \
+	    "$$found" -VV; \
+	    $(MAKE) --no-print-directory PYTHON="$$found" VENV=build/python-$$version py-test || exit; \
+	    tested="$$tested $$version"; \
+	done; \
+	echo "tested:$${tested:- none}; not here, or without headers, venv or GIL:$${absent:- none}"; [ -n "$$tested" ]
 
 # ---- C ----------------------------------------------------------------------------------------------------
 
