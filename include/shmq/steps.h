@@ -73,12 +73,12 @@
     X(Q_INDICES, "raise the count of subscriber indices in use")                             \
     X(Q3, "enter the subscriber in its topic")                                               \
     X(QC_SUB, "take the subscriber out of its topic")                                        \
-    X(Q_TOPIC, "reserve, build or give back a topic's record")                               \
+    X(Q_TOPIC, "reserve or give back a topic's record")                                      \
     X(Q_TOPIC_OPEN, "open the topic")                                                        \
     /* queues and names */                                                                   \
     X(Q1, "reserve the queue record")                                                        \
     X(Q1_SLOT, "rewrite a slot two laps on")                                                 \
-    X(Q1_FIELD, "write a field of a queue under construction")                               \
+    X(Q1_FIELD, "write a field of a queue or topic under construction")                      \
     X(Q2, "open the queue")                                                                  \
     X(Q_SHARING, "fix shared or exclusive, and the policy")                                  \
     X(Q_SHUT, "shut the queue down")                                                         \

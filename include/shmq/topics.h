@@ -59,7 +59,7 @@ static inline int shmq_topic_build(struct shmq_actor *actor, const char *name, u
 
         if (flags & SHMQ_QUEUE_USED || !shmq_cas_seq_cst(&map->topic[*topic].flags, flags, mine, SHMQ_Q_TOPIC))
             continue;
-        shmq_name_store(map->topic[*topic].text, name, SHMQ_Q_TOPIC);
+        shmq_name_store(map->topic[*topic].text, name, SHMQ_Q1_FIELD); /* before N1 */
         return SHMQ_OK;
     }
     return SHMQ_NO_QUEUES;

@@ -123,6 +123,33 @@ void sim_test_publisher_meets_next_subscriber(void)
     for_policies(stops, SIM_COUNT(stops));
 }
 
+/* The victim posts after ann's queue was drained, and takes its ticket back; before it clears its slot the next ring has
+ * a message there. */
+static void publish_body(void *argument) { sim_announce(argument); }
+
+void sim_test_publisher_comes_late(void)
+{
+    queued = 0;
+    for (policy = SHMQ_POLICY_BLOCK; policy <= SHMQ_POLICY_DROP_NEWEST; policy++)
+        for (uint32_t messages = 0; messages <= 2; messages++) {
+            sim_stopped((uint64_t)policy, messages);
+            stage();
+            sim_impersonate(SIM_ROOT);
+            sim_spawn(publish_body, victim);
+            sim_run_to(SIM_VICTIM, SHMQ_S2);
+            unsubscribe(ann);
+            sim_impersonate(SIM_ROOT);
+            sim_run_to(SIM_VICTIM, SHMQ_T_UNPOST);
+            subscribe(ann);
+            sim_impersonate(peer->fibre);
+            for (uint32_t i = 0; i < messages; i++)
+                sim_announce(peer);
+            sim_impersonate(SIM_ROOT);
+            SIM_CHECK(sim_run(SIM_VICTIM, SIM_FOREVER) == SIM_FINISHED, "the publisher does not end");
+            sim_wind_up();
+        }
+}
+
 /* ---- what is dropped is counted where it was dropped ---- */
 
 static void ann_comes_again_idle(void)
@@ -307,8 +334,6 @@ void sim_test_generation_comes_round(void)
 static struct sim_process *dead;
 static uint64_t publisher_stop;
 static bool publisher_ended;
-
-static void publish_body(void *argument) { sim_announce(argument); }
 
 static void recover_dead(struct sim_process *self)
 {

@@ -201,6 +201,58 @@
     EQUIVALENT(C5, SWAP_NEXT, "nothing follows it in its operation")                                                   \
     EQUIVALENT(S_ENVELOPE, SWAP_SECOND, "both before S1")                                                              \
     EQUIVALENT(Q1_SLOT, SWAP_SECOND, "nobody looks at a queue that is being built")                                    \
+    CAUGHT(DROP, CAS_AS_STORE, "random")                                                                               \
+    CAUGHT(T_UNPOST, CAS_AS_STORE, "directed: a publisher that posts after a drain clears no slot of the next ring")   \
+    CAUGHT(T_SEEN, CAS_AS_STORE, "directed: a ticket of a block that has come round is left alone")                    \
+    CAUGHT(T_CLEAR, CAS_AS_STORE, "directed: the recoverer of a subscriber may stop or die at any step")               \
+    CAUGHT(T_LAST, CAS_AS_STORE, "directed: the recoverer of a subscriber may stop or die at any step")                \
+    EQUIVALENT(T_ALONE, CAS_AS_STORE,                                                                                  \
+        "while one ticket is set and no other, nobody but its holder changes the block word")                          \
+    CAUGHT(Q_INDICES, CAS_AS_STORE, "random")                                                                          \
+    CAUGHT(Q3, CAS_AS_STORE, "directed: who finds no subscriber index leaves nothing behind")                          \
+    CAUGHT(QC_SUB, CAS_AS_STORE, "directed: who finds no subscriber index leaves nothing behind")                      \
+    CAUGHT(Q_TOPIC, CAS_AS_STORE, "directed: a helper does not open the half-built topic of a later maker")            \
+    CAUGHT(Q_TOPIC_OPEN, CAS_AS_STORE, "directed: a helper does not open the half-built topic of a later maker")       \
+    CAUGHT(C3_TICKET, CAS_AS_STORE, "directed: the recoverer of a subscriber may stop or die at any step")             \
+    CAUGHT(T_OPEN, STALE_LOAD, "directed: a ticket of a block that has come round is left alone")                      \
+    CAUGHT(T_GEN, STALE_LOAD, "directed: a subscriber index is not used again while a message is held under it")       \
+    CAUGHT(T_ZERO, STALE_LOAD, "directed: who finds no subscriber index leaves nothing behind")                        \
+    CAUGHT(DROP, SKIP, "directed: who finds no subscriber index leaves nothing behind")                                \
+    CAUGHT(T_NUMBER, SKIP, "directed: who finds no subscriber index leaves nothing behind")                            \
+    CAUGHT(T_WORDS, SKIP, "directed: who finds no subscriber index leaves nothing behind")                             \
+    CAUGHT(T_WANT, SKIP, "directed: who finds no subscriber index leaves nothing behind")                              \
+    CAUGHT(T_FANOUT, SKIP, "directed: who finds no subscriber index leaves nothing behind")                            \
+    EQUIVALENT(T_UNPOST, SKIP, "the slot is stale without its ticket, and whoever comes by clears it")                 \
+    CAUGHT(T_SEEN, SKIP, "directed: who finds no subscriber index leaves nothing behind")                              \
+    CAUGHT(T_CLEAR, SKIP, "directed: who finds no subscriber index leaves nothing behind")                             \
+    CAUGHT(T_LAST, SKIP, "directed: who finds no subscriber index leaves nothing behind")                              \
+    CAUGHT(T_ALONE, SKIP, "directed: nobody has a message alone that is still to be posted")                           \
+    CAUGHT(Q_INDICES, SKIP, "directed: a subscriber index is not used again while a message is held under it")         \
+    CAUGHT(Q3, SKIP, "directed: who finds no subscriber index leaves nothing behind")                                  \
+    CAUGHT(QC_SUB, SKIP, "directed: who finds no subscriber index leaves nothing behind")                              \
+    CAUGHT(Q_TOPIC, SKIP, "directed: a helper does not open the half-built topic of a later maker")                    \
+    CAUGHT(Q_TOPIC_OPEN, SKIP, "directed: a helper does not open the half-built topic of a later maker")               \
+    CAUGHT(C3_TICKET, SKIP, "directed: a subscriber index is not used again while a message is held under it")         \
+    EQUIVALENT(DROP, SWAP_NEXT, "when a drop is counted does not matter")                                              \
+    CAUGHT(T_NUMBER, SWAP_NEXT, "directed: who edits a published message in place has it alone")                       \
+    EQUIVALENT(T_WORDS, SWAP_NEXT, "both before T_FANOUT")                                                             \
+    CAUGHT(T_WANT, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
+    CAUGHT(T_FANOUT, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                       \
+    EQUIVALENT(T_UNPOST, SWAP_NEXT, "the slot is stale without its ticket, and whoever comes by clears it")            \
+    CAUGHT(T_SEEN, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
+    CAUGHT(T_CLEAR, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                        \
+    CAUGHT(T_LAST, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
+    EQUIVALENT(T_ALONE, SWAP_NEXT, "nothing follows it in its operation")                                              \
+    CAUGHT(Q_INDICES, SWAP_NEXT, "random")                                                                             \
+    CAUGHT(Q3, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                             \
+    CAUGHT(QC_SUB, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
+    CAUGHT(Q_TOPIC, SWAP_NEXT, "directed: a helper does not open the half-built topic of a later maker")               \
+    CAUGHT(Q_TOPIC_OPEN, SWAP_NEXT, "directed: a topic has one number, whoever dies making it")                        \
+    CAUGHT(C3_TICKET, SWAP_NEXT, "directed: who edits a published message in place has it alone")                      \
+    EQUIVALENT(T_WORDS, SWAP_SECOND, "both before T_FANOUT")                                                           \
+    EQUIVALENT(T_WANT, SWAP_SECOND, "both before T_FANOUT")                                                            \
+    CAUGHT(T_CLEAR, SWAP_SECOND, "directed: who edits a published message in place has it alone")                      \
+    CAUGHT(Q_TOPIC, SWAP_SECOND, "random")                                                                             \
     CAUGHT(Q1_FIELD, SWAP_SECOND, "directed: two makers of one name get one queue")
 
 #define LAP_GAPS(CAUGHT, EQUIVALENT) \

@@ -31,7 +31,6 @@ static void run_pair(const char *names)
 
     if (!comma)
         sim_fail("no pair: %s", names);
-    sim_quiet_step[SHMQ_Q1_FIELD] = sim_quiet_step[SHMQ_P1] = true;
     sim_pair_exhaust(operation(names, (size_t)(comma - names)), operation(comma + 2, strlen(comma + 2)));
 }
 

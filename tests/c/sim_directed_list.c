@@ -81,6 +81,7 @@ const struct sim_directed sim_directed_tests[] = {
     { "D11", "a publisher may stop or die at any step", sim_test_publisher_stops },
     { "D1 D4", "a publisher leaves the next subscriber of a record or index alone",
         sim_test_publisher_meets_next_subscriber },
+    { "D1", "a publisher that posts after a drain clears no slot of the next ring", sim_test_publisher_comes_late },
     { "D1", "a drop that is counted late is not counted for the next incarnation", sim_test_drop_counted_late },
     { "D11 D4", "an unsubscription against a publication leaks nothing", sim_test_unsubscriber_stops },
     { "D11", "a subscriber may stop or die at any step", sim_test_subscriber_stops },

@@ -77,6 +77,7 @@ void sim_test_stale_slot_is_cleared_once(void);
 /* directed_publish.c */
 void sim_test_publisher_stops(void);
 void sim_test_publisher_meets_next_subscriber(void);
+void sim_test_publisher_comes_late(void);
 void sim_test_drop_counted_late(void);
 void sim_test_unsubscriber_stops(void);
 void sim_test_subscriber_stops(void);

@@ -15,7 +15,6 @@ int main(int argc, char **argv)
     clock_t start = clock();
     uint64_t runs = 0;
 
-    sim_quiet_step[SHMQ_Q1_FIELD] = sim_quiet_step[SHMQ_P1] = true;
     for (uint32_t a = from; a < to && a < sim_pair_count(); a++) {
         uint64_t before = runs;
 

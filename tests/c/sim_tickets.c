@@ -25,6 +25,7 @@ struct publication {
     uint32_t topic;
     uint64_t number;        /* in the topic */
     uint32_t sender_slot, sender_epoch;
+    bool started;           /* its block was FANOUT */
     bool given_up;          /* whoever has no room is passed over */
     struct ticket ticket[SHMQ_MAX_SUBSCRIBERS];
 };
@@ -83,6 +84,12 @@ void sim_tickets_published(uint32_t id, const struct sim_write *write)
         "message %u is published under topic %u, which is not open", id, published->topic);
     SIM_CHECK(published->number == *last_number(), "message %u is published as number %llu, which is not its", id,
         (unsigned long long)published->number);
+    for (uint32_t i = 0; i < count; i++)
+        SIM_CHECK(&publications[i] == published || publications[i].number != published->number || !publications[i].started
+                || publications[i].topic != published->topic,
+            "messages %u and %u are both number %llu of their topic", id, publications[i].id,
+            (unsigned long long)published->number);
+    published->started = true;
     for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++)
         if (block->m[index / SHMQ_TICKETS] & shmq_ticket_want(index))
             published->ticket[index].state = WANTED;
