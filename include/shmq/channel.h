@@ -250,7 +250,8 @@ static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue
 }
 
 /* A queue is full: what the policy that its first receiver has fixed says to that. FULL: wait. DROPPED: what was to be
- * sent is dropped, and counted. OK: its oldest message was dropped and counted, or is gone: try again. CLOSED. */
+ * sent is dropped, and counted. OK: its oldest message was dropped and counted: try again. EMPTY: it is gone: the same.
+ * CLOSED. */
 SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
 {
     uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, Q1 */
@@ -269,25 +270,28 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
     else if (result == SHMQ_TICKET)
         shmq_ticket_settle(actor, taken.block, shmq_block_gen(taken.word));
     else
-        return result == SHMQ_EMPTY ? SHMQ_OK : result;
+        return result;
     shmq_queue_count_drop(ref);
     return SHMQ_OK;
 }
 
-#define SHMQ_OVERFLOW_ROUNDS 1000u /* a sender that others overtake so often waits like any other */
+#define SHMQ_OVERFLOW_ROUNDS 1000u /* a sender that others overtake so often waits like any other … */
+#define SHMQ_OVERFLOW_EMPTY 125u   /* … and a queue found full, then empty, counts so much: it may be overwritten */
 
 /* Hand a loan to a queue as its policy says. OK, CLOSED, SHUT, STALE as shmq_send; FULL: the policy is to wait;
  * DROPPED: the loan is still the caller's. Lock-free. */
 SHMQ_SELDOM int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
     const struct shmq_parcel *parcel)
 {
-    for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
+    for (uint32_t rounds = 0; rounds < SHMQ_OVERFLOW_ROUNDS; rounds++) {
         int result = shmq_send(actor, ref, loan, parcel);
 
         if (__builtin_expect(result != SHMQ_FULL, 1))
             return result;
         result = shmq_overflow(actor, ref);
-        if (result != SHMQ_OK)
+        if (result == SHMQ_EMPTY)
+            rounds += SHMQ_OVERFLOW_EMPTY;
+        else if (result != SHMQ_OK)
             return result;
     }
     return SHMQ_FULL;

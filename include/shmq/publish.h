@@ -102,7 +102,7 @@ static inline int shmq_publish_one(struct shmq_actor *actor, const struct shmq_q
 {
     struct shmq_place place;
 
-    for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
+    for (uint32_t rounds = 0; rounds < SHMQ_OVERFLOW_ROUNDS; rounds++) {
         int result = shmq_queue_post(actor->map, ref, publication->block, publication->gen, &place);
 
         if (result == SHMQ_OK) {
@@ -113,7 +113,9 @@ static inline int shmq_publish_one(struct shmq_actor *actor, const struct shmq_q
             result = shmq_overflow(actor, ref);
         if (result == SHMQ_FULL)
             return SHMQ_FULL;
-        if (result != SHMQ_OK) { /* closed, shut down or dropped */
+        if (result == SHMQ_EMPTY) {
+            rounds += SHMQ_OVERFLOW_EMPTY;
+        } else if (result != SHMQ_OK) { /* closed, shut down or dropped */
             shmq_publish_skip(actor, publication, ref->index);
             return SHMQ_OK;
         }
