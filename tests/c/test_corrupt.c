@@ -11,14 +11,16 @@
 #define SLOTS_KEPT 64u          /* of each queue: as many as its ring has */
 #define BUDGET 4000000u         /* accesses of one operation: some walks of places of 65,536 slots each */
 #define RANDOM_ROUNDS 12000u
+#define SUBSCRIBERS_USED 20u
 #define RUINED_ROUNDS 40u
 
 /* What a process knows privately, as of the moment before the corruption. */
 struct private_state {
     struct shmq_actor me, other;
-    struct shmq_queue_ref jobs, inbox;
+    struct shmq_queue_ref jobs, inbox, heard; /* heard: what it subscribes to */
     struct shmq_hold loan;
-    struct shmq_message held;
+    struct shmq_message held, published;
+    struct shmq_publisher frames;
 };
 
 static struct private_state now, then;
@@ -49,14 +51,43 @@ static void send_array(struct shmq_actor *actor, const struct shmq_queue_ref *re
     CHECK_EQUAL(shmq_send(actor, ref, &loan, &parcel), SHMQ_OK);
 }
 
-/* Two processes: loans, a cache, messages queued, held and requeued, an inbox, a claim, announcements. */
+static void publish_from(struct shmq_actor *actor)
+{
+    struct shmq_parcel parcel = { 100, 7 };
+    struct shmq_publication publication;
+    struct shmq_hold loan;
+
+    if (shmq_loan(actor, 100, &loan) != SHMQ_OK
+        || shmq_publish_start(actor, &now.frames, &loan, &parcel, &publication) != SHMQ_OK)
+        return;
+    (void)shmq_publish_try(actor, &now.frames, &publication);
+    shmq_publish_finish(actor, &now.frames, &publication);
+    CHECK(publication.reached <= SHMQ_MAX_SUBSCRIBERS);
+}
+
+/* A topic with two subscribers in different words of tickets; one message is held, one waits. */
+static void make_topic(void)
+{
+    struct shmq_queue_ref others;
+    uint32_t topic;
+
+    CHECK_EQUAL(shmq_topic_open(&now.me, "frames", &topic), SHMQ_OK);
+    shmq_publisher_init(&now.frames, topic);
+    CHECK_EQUAL(shmq_subscribe(&now.me, topic, 2, SHMQ_POLICY_DROP_OLDEST, &now.heard), SHMQ_OK);
+    CHECK_EQUAL(shmq_subscribe(&now.other, topic, 2, SHMQ_POLICY_DROP_NEWEST, &others), SHMQ_OK);
+    publish_from(&now.other);
+    publish_from(&now.other);
+    CHECK_EQUAL(shmq_receive(&now.me, &now.heard, &now.published), SHMQ_OK);
+}
+
+/* Two processes: loans, a cache, messages queued, held, requeued and published, an inbox, a claim, announcements. */
 static void make(void)
 {
     struct shmq_message message;
     struct shmq_actor dead;
     uint64_t holder;
 
-    arena_make(GRANULE_SHIFT, GRANULES, 3, 3);
+    arena_make(GRANULE_SHIFT, GRANULES, 3, 5);
     arena_enter(&now.me, 1);
     arena_enter(&now.other, 2);
     arena_enter(&dead, 0);
@@ -73,6 +104,7 @@ static void make(void)
     send_array(&now.other, &now.jobs);
     arena_send(&now.me, &now.inbox, 3);
     CHECK_EQUAL(shmq_loan(&now.me, 700, &now.loan), SHMQ_OK);
+    make_topic();
     now.jobs.queue->flags |= SHMQ_QUEUE_SLEEP | SHMQ_QUEUE_SPACE;
 }
 
@@ -84,7 +116,9 @@ static bool never_written(uint32_t index)
 
     if (at < sizeof(struct shmq_header))
         return at < offsetof(struct shmq_header, life) || at >= offsetof(struct shmq_header, separate_wanted);
-    return at >= g->topic_at && at < g->word_at[0];
+    if (at < g->topic_at || at >= g->word_at[0])
+        return false; /* of a topic: entries that are reached only where all before them are overwritten */
+    return (at - g->topic_at) % sizeof(struct shmq_topic) >= offsetof(struct shmq_topic, subscriber) + 8 * SUBSCRIBERS_USED;
 }
 
 static void keep(void)
@@ -100,7 +134,7 @@ static void keep(void)
         kept[i] = *word_at(i);
     quiets = 0;
     for (uint32_t i = 0; i < admin_words; i++)
-        if (never_written(i))
+        if (never_written(i) && i * 8ull < sizeof(struct shmq_header))
             quiet[quiets++] = i;
     CHECK(quiets <= ARENA_COUNT(quiet));
 }
@@ -232,6 +266,60 @@ static void edits(void)
     check_result(shmq_send(&now.other, &now.inbox, &message.hold, &parcel));
 }
 
+static void topics(void)
+{
+    static const enum shmq_policy policies[] = { SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_OLDEST, SHMQ_POLICY_DROP_NEWEST };
+    uint32_t topic;
+
+    check_result(shmq_topic_open(&now.other, "frames", &topic));
+    check_result(shmq_topic_open(&now.me, "sounds", &topic));
+    for (uint32_t i = 0; i < ARENA_COUNT(policies); i++) {
+        struct shmq_queue_ref ref;
+        int result = shmq_subscribe(&now.other, now.frames.topic, 1 + i, policies[i], &ref);
+
+        check_result(result);
+        publish_from(&now.me);
+        if (result != SHMQ_OK)
+            continue;
+        receive_from(&now.other, &ref);
+        (void)shmq_queue_dropped(&ref);
+        check_result(shmq_queue_close(&now.other, &ref));
+        shmq_queue_finish_close(&now.other, &ref);
+    }
+}
+
+static void publications(void)
+{
+    struct shmq_message message;
+
+    for (int i = 0; i < 4; i++)
+        publish_from(i % 2 ? &now.me : &now.other);
+    receive_from(&now.me, &now.heard);
+    publish_from(&now.other);
+    if (shmq_receive(&now.me, &now.heard, &message) == SHMQ_OK) {
+        check_result(shmq_forward(&now.me, &now.jobs, &message));
+        check_result(shmq_edit(&now.me, &message.hold));
+        check_result(shmq_release(&now.me, &message.hold));
+    }
+    check_result(shmq_edit(&now.me, &now.published.hold));
+    check_result(shmq_release(&now.me, &now.published.hold));
+}
+
+static void overflows(void)
+{
+    struct shmq_parcel parcel = { 1, 2 };
+    uint64_t holder;
+
+    (void)shmq_queue_claim(&now.other, &now.jobs, true, SHMQ_POLICY_DROP_OLDEST, &holder);
+    now.jobs.queue->flags |= SHMQ_QUEUE_DROP_OLDEST;
+    for (int i = 0; i < 8; i++) {
+        struct shmq_hold loan;
+
+        if (shmq_loan(&now.other, 1, &loan) == SHMQ_OK)
+            check_result(shmq_send_or_drop(&now.other, &now.jobs, &loan, &parcel));
+    }
+}
+
 static void old_handles(void)
 {
     struct shmq_parcel parcel = { 700, 2 };
@@ -312,13 +400,15 @@ static void death_of_other(void) { arena_close(2); }
 
 static void close_with_views(void)
 {
-    shmq_close_except(&now.me, &now.held.hold.block, 1);
+    uint32_t kept[2] = { now.held.hold.block, now.published.hold.block };
+
+    shmq_close_except(&now.me, kept, 2);
     shmq_close(&now.me);
     arena_enter(&now.me, 1);
 }
 
-static void (*const operations[])(void) = { loans, sends, receives, forwards, edits, old_handles, names, claims, waits,
-    looks, merges, death_of_other, ends, close_with_views };
+static void (*const operations[])(void) = { loans, sends, receives, publications, forwards, edits, topics, overflows,
+    old_handles, names, claims, waits, looks, merges, death_of_other, ends, close_with_views };
 
 /* Do everything once, beginning with a different operation each time, then undo it all. */
 static void operate(uint32_t first)
