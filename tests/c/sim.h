@@ -9,8 +9,9 @@
  *     sim_world.c   a region, its byte locks, the fake futex and clock, attaching and recovering
  *     sim_rules.c   who may change which word to what, checked at each write
  *     sim_ledger.c  what became of every message
+ *     sim_tickets.c and of every ticket of those that were published
  *     sim_audit.c   what must hold whenever nobody is inside an operation
- *     sim_process.c, sim_do.c  what a simulated process has in hand, and its operations
+ *     sim_process.c, sim_do.c, sim_do_topic.c  what a simulated process has in hand, and its operations
  *     sim_windup.c  the end of a staged scenario
  *
  * On these stand four programs: sim_random (sim_workload.c, sim_operations.c), sim_exhaustive (sim_pair.c), directed

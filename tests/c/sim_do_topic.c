@@ -55,16 +55,17 @@ void sim_do_unsubscribe(struct sim_process *process, uint32_t at)
     struct sim_subscription *subscription = &process->subscription[at];
 
     if (subscription->state == SIM_SUBSCRIBED) {
-        int result = shmq_queue_close(&process->actor, &subscription->ref);
+        int result = shmq_unsubscribe(&process->actor, &subscription->ref);
 
         SIM_CHECK(result == SHMQ_OK, "unsubscribing returned %d", result);
         subscription->state = SIM_UNSUBSCRIBING;
     }
-    if (subscription->state == SIM_UNSUBSCRIBING && !sim_held_from(process, &subscription->ref)) {
-        shmq_queue_finish_close(&process->actor, &subscription->ref);
-        subscription->state = SIM_UNSUBSCRIBED;
-    }
     sim_operation_end();
+    if (subscription->state == SIM_UNSUBSCRIBED || sim_held_from(process, &subscription->ref))
+        return;
+    subscription->state = SIM_UNSUBSCRIBED;
+    SIM_CHECK(shmq_flags_epoch(subscription->ref.queue->flags) != subscription->ref.epoch,
+        "who has unsubscribed and holds nothing keeps its queue");
 }
 
 /* Post to all that have room, and wait for the others. */

@@ -200,8 +200,11 @@ static void op_claim_as(struct sim_process *process)
 {
     uint32_t name = sim_random(sim_plan.names);
 
-    if (process->named[name].open && process->named[name].claim == SIM_UNCLAIMED)
-        sim_do_claim_as(process, name, sim_random(4) != 0, random_policy());
+    if (process->named[name].open && process->named[name].claim == SIM_UNCLAIMED) {
+        enum shmq_policy policy = random_policy();
+
+        sim_do_claim_as(process, name, sim_random(4) != 0, policy);
+    }
 }
 
 /* A topic that the process knows, once it has opened it. */
@@ -217,8 +220,11 @@ static void op_subscribe(struct sim_process *process)
 {
     uint32_t at = sim_random(SIM_SUBSCRIPTIONS), topic;
 
-    if (process->subscription[at].state == SIM_UNSUBSCRIBED && random_topic(process, &topic))
-        sim_do_subscribe(process, at, topic, 1 + sim_random(sim_plan.deepest), random_policy());
+    if (process->subscription[at].state == SIM_UNSUBSCRIBED && random_topic(process, &topic)) {
+        enum shmq_policy policy = random_policy();
+
+        sim_do_subscribe(process, at, topic, 1 + sim_random(sim_plan.deepest), policy);
+    }
 }
 
 static void op_unsubscribe(struct sim_process *process) { sim_do_unsubscribe(process, sim_random(SIM_SUBSCRIPTIONS)); }

@@ -100,7 +100,7 @@ int sim_do_wait(struct sim_process *process, const struct shmq_queue_ref *ref, u
 int sim_do_topic(struct sim_process *process, uint32_t topic);
 /* Subscribes as `at`, which must be free; to a topic that the process knows. */
 int sim_do_subscribe(struct sim_process *process, uint32_t at, uint32_t topic, uint32_t depth, enum shmq_policy policy);
-void sim_do_unsubscribe(struct sim_process *process, uint32_t at);  /* in two halves, as sim_do_close_inbox */
+void sim_do_unsubscribe(struct sim_process *process, uint32_t at);  /* notes its end, too, once nothing is held */
 /* Publishes a loan to a topic that it knows; waits so many slices for full queues. Returns how many it reached. */
 uint32_t sim_do_publish(struct sim_process *process, uint32_t loan, uint32_t topic, uint32_t slices);
 /* The publisher of a topic that the process knows. */

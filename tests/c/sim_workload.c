@@ -161,8 +161,11 @@ static void go(struct sim_process *process)
 
 static void join_topic(struct sim_process *process)
 {
-    if (sim_do_topic(process, 0) == SHMQ_OK && sim_random(4))
-        sim_do_subscribe(process, 0, 0, 1 + sim_random(sim_plan.deepest), (enum shmq_policy)sim_random(3));
+    if (sim_do_topic(process, 0) == SHMQ_OK && sim_random(4)) {
+        enum shmq_policy policy = (enum shmq_policy)sim_random(3);
+
+        sim_do_subscribe(process, 0, 0, 1 + sim_random(sim_plan.deepest), policy);
+    }
 }
 
 static void life(void *argument)

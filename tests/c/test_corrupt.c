@@ -283,8 +283,7 @@ static void topics(void)
             continue;
         receive_from(&now.other, &ref);
         (void)shmq_queue_dropped(&ref);
-        check_result(shmq_queue_close(&now.other, &ref));
-        shmq_queue_finish_close(&now.other, &ref);
+        check_result(shmq_unsubscribe(&now.other, &ref));
     }
 }
 

@@ -1,68 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Fan-out: topics, subscribers, publications, and whose the block is when somebody is slow, full, closed or dead. */
-#include "arena.h"
-
-static struct shmq_actor pub, ann, bob;
-static struct shmq_publisher frames;
-static struct shmq_queue_ref to_ann, to_bob;
-
-static void subscribe(struct shmq_actor *actor, uint32_t depth, enum shmq_policy policy, struct shmq_queue_ref *ref)
-{
-    CHECK_EQUAL(shmq_subscribe(actor, frames.topic, depth, policy, ref), SHMQ_OK);
-}
-
-static void make(void)
-{
-    uint32_t topic;
-
-    arena_make(9, 256, 4, 140);
-    arena_enter(&pub, 0);
-    arena_enter(&ann, 1);
-    arena_enter(&bob, 2);
-    CHECK_EQUAL(shmq_topic_open(&pub, "frames", &topic), SHMQ_OK);
-    shmq_publisher_init(&frames, topic);
-}
-
-static void make_two(enum shmq_policy policy)
-{
-    make();
-    subscribe(&ann, 2, policy, &to_ann);
-    subscribe(&bob, 2, SHMQ_POLICY_DROP_NEWEST, &to_bob);
-}
-
-static void start(uint32_t label, struct shmq_publication *publication)
-{
-    struct shmq_parcel parcel = { 1, label };
-    struct shmq_hold loan;
-
-    CHECK_EQUAL(shmq_loan(&pub, 1, &loan), SHMQ_OK);
-    CHECK_EQUAL(shmq_publish_start(&pub, &frames, &loan, &parcel, publication), SHMQ_OK);
-}
-
-/* Returns how many it reached. */
-static uint32_t publish(uint32_t label)
-{
-    struct shmq_publication publication;
-
-    start(label, &publication);
-    if (shmq_publish_try(&pub, &frames, &publication) == SHMQ_FULL)
-        shmq_publish_finish(&pub, &frames, &publication);
-    CHECK_EQUAL(shmq_publication_pending(&publication, 0), SHMQ_MAX_SUBSCRIBERS);
-    return publication.reached;
-}
-
-static void end(void)
-{
-    arena_close(1);
-    arena_close(2);
-    arena_close(0);
-    arena_check_all_free();
-    arena_check_no_queues();
-    arena_check_no_processes();
-    for (uint32_t topic = 0; topic < arena.map.geometry.max_topics; topic++)
-        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++)
-            CHECK_EQUAL(arena.map.topic[topic].subscriber[index], 0);
-}
+#include "fan.h"
 
 /* ---- the way of a publication ---------------------------------------------------------------------------- */
 
@@ -94,40 +32,6 @@ static void nobody_there_frees_the_block(void)
 {
     make();
     CHECK_EQUAL(publish(1), 0);
-    end();
-}
-
-static void a_topic_has_one_number_whoever_opens_it(void)
-{
-    uint32_t again, other;
-
-    make();
-    CHECK_EQUAL(shmq_topic_open(&ann, "frames", &again), SHMQ_OK);
-    CHECK_EQUAL(again, frames.topic);
-    CHECK_EQUAL(shmq_topic_open(&ann, "sounds", &other), SHMQ_OK);
-    CHECK(other != again);
-    CHECK_EQUAL(shmq_topic_open(&ann, "", &other), SHMQ_INVALID);
-    end();
-}
-
-static void a_topic_has_120_subscribers_and_no_more(void)
-{
-    struct shmq_queue_ref ref[SHMQ_MAX_SUBSCRIBERS], one_more;
-
-    make();
-    for (uint32_t i = 0; i < SHMQ_MAX_SUBSCRIBERS; i++)
-        subscribe(i % 2 ? &ann : &bob, 1 + i % 3, SHMQ_POLICY_BLOCK, &ref[i]);
-    CHECK_EQUAL(shmq_subscribe(&ann, frames.topic, 1, SHMQ_POLICY_BLOCK, &one_more), SHMQ_NO_INDEX);
-    CHECK_EQUAL(publish(5), SHMQ_MAX_SUBSCRIBERS);
-    CHECK_EQUAL(shmq_unsubscribe(&bob, &ref[64]), SHMQ_OK);
-    subscribe(&ann, 1, SHMQ_POLICY_BLOCK, &one_more);
-    CHECK_EQUAL(one_more.index, 64);
-    for (uint32_t i = 0; i < SHMQ_MAX_SUBSCRIBERS; i++)
-        if (i != 64)
-            arena_receive(i % 2 ? &ann : &bob, &ref[i], 5);
-    arena_nothing(&ann, &one_more, SHMQ_EMPTY);
-    CHECK_EQUAL(publish(6), SHMQ_MAX_SUBSCRIBERS);
-    arena_receive(&ann, &one_more, 6);
     end();
 }
 
@@ -221,6 +125,169 @@ static void what_a_dead_publisher_had_not_posted_is_taken_back(void)
     end();
 }
 
+/* ---- what may be published, and where it does not arrive ------------------------------------------------- */
+
+static void only_a_loan_of_ones_own_is_published(void)
+{
+    struct shmq_parcel parcel = { 1, 3 };
+    struct shmq_publication publication;
+    struct shmq_hold loan, theirs;
+    struct shmq_queue_ref jobs;
+    struct shmq_message held;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    CHECK_EQUAL(shmq_loan(&pub, 1, &loan), SHMQ_OK);
+    theirs = loan;
+    CHECK_EQUAL(shmq_release(&pub, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_publish_start(&pub, &frames, &theirs, &parcel, &publication), SHMQ_STALE);
+    arena_open(&pub, "jobs", 4, &jobs);
+    arena_send(&pub, &jobs, 9);
+    arena_hold(&pub, &jobs, 9, &held);
+    CHECK_EQUAL(shmq_publish_start(&pub, &frames, &held.hold, &parcel, &publication), SHMQ_STALE);
+    CHECK_EQUAL(shmq_edit(&pub, &held.hold), SHMQ_OK);
+    CHECK_EQUAL(shmq_publish_start(&pub, &frames, &held.hold, &parcel, &publication), SHMQ_OK);
+    CHECK_EQUAL(shmq_publish_try(&pub, &frames, &publication), SHMQ_OK);
+    CHECK_EQUAL(publication.reached, 2);
+    arena_hold(&ann, &to_ann, 3, &held);
+    CHECK_EQUAL(shmq_publish_start(&ann, &frames, &held.hold, &parcel, &publication), SHMQ_STALE);
+    CHECK_EQUAL(shmq_forward(&ann, &jobs, &held), SHMQ_STALE);
+    CHECK_EQUAL(shmq_queue_delete(&pub, &jobs), SHMQ_OK);
+    end();
+}
+
+static void a_subscriber_that_was_shut_down_gets_the_rest_and_nothing_more(void)
+{
+    make_two(SHMQ_POLICY_BLOCK);
+    CHECK_EQUAL(publish(1), 2);
+    CHECK_EQUAL(shmq_queue_shut(&ann, &to_ann), SHMQ_OK);
+    CHECK_EQUAL(publish(2), 1);
+    arena_receive(&ann, &to_ann, 1);
+    arena_nothing(&ann, &to_ann, SHMQ_SHUT);
+    CHECK_EQUAL(shmq_queue_dropped(&to_ann), 0);
+    end();
+}
+
+/* The queue closes after the post: the ticket comes back, and the slot is cleared. */
+static void close_after_post(bool shut)
+{
+    struct shmq_publication publication;
+    struct shmq_place place;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    start(4, &publication);
+    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place), SHMQ_OK);
+    if (shut)
+        CHECK_EQUAL(shmq_queue_shut(&ann, &to_ann), SHMQ_OK);
+    else
+        to_ann.queue->flags ^= SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING; /* its drain has passed the slot */
+    shmq_publish_confirm(&pub, &frames.ref[to_ann.index], &publication, place);
+    CHECK_EQUAL(publication.reached, 0);
+    CHECK_EQUAL(arena_times_queued(&to_ann, publication.block), 0);
+    CHECK_EQUAL(shmq_publish_try(&pub, &frames, &publication), SHMQ_OK);
+    CHECK_EQUAL(publication.reached, 1);
+    arena_receive(&bob, &to_bob, 4);
+    CHECK_EQUAL(shmq_block_state(arena_word(publication.block)), SHMQ_STATE_FREE);
+    end();
+}
+
+static void what_is_posted_to_one_that_closes_is_taken_back(void)
+{
+    close_after_post(false);
+    close_after_post(true);
+}
+
+static void a_message_received_before_its_queue_closed_counts_as_reached(void)
+{
+    struct shmq_publication publication;
+    struct shmq_message held;
+    struct shmq_place place;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    start(4, &publication);
+    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place), SHMQ_OK);
+    arena_hold(&ann, &to_ann, 4, &held);
+    CHECK_EQUAL(shmq_queue_close(&ann, &to_ann), SHMQ_OK);
+    shmq_publish_confirm(&pub, &frames.ref[to_ann.index], &publication, place);
+    CHECK_EQUAL(publication.reached, 1);
+    shmq_publish_finish(&pub, &frames, &publication);
+    CHECK_EQUAL(shmq_release(&ann, &held.hold), SHMQ_OK);
+    end();
+}
+
+static void a_publication_wakes_who_sleeps_and_a_receive_who_waits_for_room(void)
+{
+    make_two(SHMQ_POLICY_BLOCK);
+    shmq_wait_announce(shmq_receivers(to_ann.queue));
+    arena_forget();
+    CHECK_EQUAL(publish(1), 2);
+    CHECK_EQUAL(arena.wakes, 1);
+    CHECK(arena.wake[0].seq == &to_ann.queue->receivers_seq);
+    shmq_wait_announce(shmq_senders(to_bob.queue));
+    arena_forget();
+    arena_receive(&bob, &to_bob, 1);
+    CHECK_EQUAL(arena.wakes, 1);
+    CHECK(arena.wake[0].seq == &to_bob.queue->senders_seq);
+    end();
+}
+
+static void numbers_go_on_past_every_bound(void)
+{
+    struct shmq_message held;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    arena.map.topic[frames.topic].published = UINT64_MAX;
+    CHECK_EQUAL(publish(1), 2);
+    CHECK_EQUAL(publish(2), 2);
+    arena_hold(&ann, &to_ann, 1, &held);
+    CHECK_EQUAL(held.position, UINT64_MAX);
+    CHECK_EQUAL(shmq_release(&ann, &held.hold), SHMQ_OK);
+    arena_hold(&ann, &to_ann, 2, &held);
+    CHECK_EQUAL(held.position, 0);
+    end();
+}
+
+static void views_of_a_published_message_outlive_the_close_of_the_region(void)
+{
+    struct shmq_message held;
+    uint32_t kept;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    publish(1);
+    publish(2);
+    arena_hold(&ann, &to_ann, 1, &held);
+    kept = held.hold.block;
+    shmq_close_except(&ann, &kept, 1);
+    arena_receive(&bob, &to_bob, 1);
+    arena_receive(&bob, &to_bob, 2);
+    CHECK_EQUAL(shmq_block_state(arena_word(kept)), SHMQ_STATE_FANOUT);
+    CHECK_EQUAL(publish(3), 1);
+    CHECK(arena.map.topic[frames.topic].subscriber[to_ann.index]);
+    arena_close(1);
+    CHECK_EQUAL(shmq_block_state(arena_word(kept)), SHMQ_STATE_FREE);
+    CHECK_EQUAL(arena.map.topic[frames.topic].subscriber[to_ann.index], 0);
+    end();
+}
+
+static void the_census_counts_a_published_message_with_each_holder(void)
+{
+    static struct shmq_census census;
+    struct shmq_message a, b;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    publish(1);
+    publish(2);
+    arena_hold(&ann, &to_ann, 1, &a);
+    arena_hold(&bob, &to_bob, 1, &b);
+    shmq_census_take(&census, &arena.map);
+    CHECK_EQUAL(census.process[1].held, 1);
+    CHECK_EQUAL(census.process[2].held, 1);
+    CHECK_EQUAL(census.queued, 1);
+    CHECK_EQUAL(census.process[0].queued, 1);
+    CHECK_EQUAL(shmq_undelivered(&arena.map), 1);
+    CHECK_EQUAL(shmq_blocks_elsewhere(&pub), SHMQ_HOPE_HELD);
+    end();
+}
+
 /* ---- editing --------------------------------------------------------------------------------------------- */
 
 static void only_the_last_holder_may_edit_in_place(void)
@@ -245,13 +312,19 @@ static void only_the_last_holder_may_edit_in_place(void)
 static const struct check_test tests[] = {
     CHECK_TEST(each_subscriber_gets_the_same_block_with_number_and_sender),
     CHECK_TEST(nobody_there_frees_the_block),
-    CHECK_TEST(a_topic_has_one_number_whoever_opens_it),
-    CHECK_TEST(a_topic_has_120_subscribers_and_no_more),
     CHECK_TEST(each_full_queue_does_as_its_subscriber_has_said),
     CHECK_TEST(a_full_queue_that_blocks_keeps_the_publication_pending_until_there_is_room),
     CHECK_TEST(who_unsubscribes_leaves_its_messages_to_the_others),
     CHECK_TEST(a_dead_subscriber_keeps_nothing_from_the_others),
     CHECK_TEST(what_a_dead_publisher_had_not_posted_is_taken_back),
+    CHECK_TEST(only_a_loan_of_ones_own_is_published),
+    CHECK_TEST(a_subscriber_that_was_shut_down_gets_the_rest_and_nothing_more),
+    CHECK_TEST(what_is_posted_to_one_that_closes_is_taken_back),
+    CHECK_TEST(a_message_received_before_its_queue_closed_counts_as_reached),
+    CHECK_TEST(a_publication_wakes_who_sleeps_and_a_receive_who_waits_for_room),
+    CHECK_TEST(numbers_go_on_past_every_bound),
+    CHECK_TEST(views_of_a_published_message_outlive_the_close_of_the_region),
+    CHECK_TEST(the_census_counts_a_published_message_with_each_holder),
     CHECK_TEST(only_the_last_holder_may_edit_in_place),
 };
 
