@@ -301,13 +301,15 @@ SHMQ_SELDOM int shmq_send_or_drop(struct shmq_actor *actor, const struct shmq_qu
 SHMQ_SELDOM int shmq_forward_or_drop(struct shmq_actor *actor, const struct shmq_queue_ref *ref,
     struct shmq_message *message)
 {
-    for (uint32_t round = 0; round < SHMQ_OVERFLOW_ROUNDS; round++) {
+    for (uint32_t rounds = 0; rounds < SHMQ_OVERFLOW_ROUNDS; rounds++) {
         int result = shmq_forward(actor, ref, message);
 
         if (result != SHMQ_FULL)
             return result;
         result = shmq_overflow(actor, ref);
-        if (result != SHMQ_OK)
+        if (result == SHMQ_EMPTY)
+            rounds += SHMQ_OVERFLOW_EMPTY;
+        else if (result != SHMQ_OK)
             return result;
     }
     return SHMQ_FULL;
