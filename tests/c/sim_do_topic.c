@@ -64,7 +64,7 @@ void sim_do_unsubscribe(struct sim_process *process, uint32_t at)
     if (subscription->state == SIM_UNSUBSCRIBED || sim_held_from(process, &subscription->ref))
         return;
     subscription->state = SIM_UNSUBSCRIBED;
-    SIM_CHECK(shmq_flags_epoch(subscription->ref.queue->flags) != subscription->ref.epoch,
+    SIM_CHECK(shmq_flags_epoch(shmq_queue_flags(&sim_map, subscription->ref.qid)) != subscription->ref.epoch,
         "who has unsubscribed and holds nothing keeps its queue");
 }
 
