@@ -206,7 +206,9 @@ int sim_do_edit(struct sim_process *process, uint32_t at)
     return result;
 }
 
-int sim_do_forward(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+typedef int forwarding(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_message *message);
+
+static int forward_by(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref, forwarding *forward)
 {
     uint32_t id;
     struct shmq_message message = held_remove(process, at, &id);
@@ -214,15 +216,32 @@ int sim_do_forward(struct sim_process *process, uint32_t at, const struct shmq_q
 
     sim_ledger_check(id, "about to be forwarded");
     sim_ledger_sending(id);
-    result = shmq_forward(&process->actor, ref, &message);
+    result = forward(&process->actor, ref, &message);
     sim_operation_end();
     sim_ledger_sent(id, result, true);
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT,
-        "forward returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_FULL || result == SHMQ_CLOSED || result == SHMQ_SHUT
+            || result == SHMQ_DROPPED, "forward returned %d", result);
     if (result != SHMQ_OK) {
         process->held[process->held_count] = message;
         process->held_id[process->held_count++] = id;
     }
+    return result;
+}
+
+int sim_do_forward(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+{
+    return forward_by(process, at, ref, shmq_forward);
+}
+
+int sim_do_forward_or_drop(struct sim_process *process, uint32_t at, const struct shmq_queue_ref *ref)
+{
+    int result;
+
+    sim_ledger_may_drop(true);
+    result = forward_by(process, at, ref, shmq_forward_or_drop);
+    if (result == SHMQ_DROPPED)
+        sim_ledger_dropped(ref->qid, ref->epoch, true);
+    sim_ledger_may_drop(false);
     return result;
 }
 

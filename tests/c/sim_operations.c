@@ -115,7 +115,10 @@ static void op_forward(struct sim_process *process)
     if (!target || !process->held_count || shmq_is_ticket(process->held[at].hold.word))
         return;
     ref = *target;
-    sim_do_forward(process, at, &ref);
+    if (sim_plan.theme == SIM_OVERFLOW)
+        sim_do_forward_or_drop(process, at, &ref);
+    else
+        sim_do_forward(process, at, &ref);
 }
 
 static void op_open(struct sim_process *process)

@@ -83,6 +83,7 @@ void sim_do_release(struct sim_process *process, uint32_t held);
 /* Becomes the last loan: SHARED_BLOCK where it is published and others want it, too; then it stays held. */
 int sim_do_edit(struct sim_process *process, uint32_t held);
 int sim_do_forward(struct sim_process *process, uint32_t held, const struct shmq_queue_ref *ref);
+int sim_do_forward_or_drop(struct sim_process *process, uint32_t held, const struct shmq_queue_ref *ref);
 int sim_do_open_inbox(struct sim_process *process, uint32_t depth);
 void sim_do_close_inbox(struct sim_process *process);               /* first half, then second once nothing is held */
 int sim_do_open(struct sim_process *process, uint32_t name, uint32_t depth, bool create);
