@@ -44,7 +44,7 @@ cdef class Endpoint:
     cdef int refuse(self) except -1:
         """Somebody uses the handle after it, or its region, was closed."""
         if not self.is_open:
-            raise ValueError(f"this {type(self).__name__.lower()} of queue {self.queue!r} has been closed")
+            raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed")
         return self.region.check()
 
     cdef int wait(self, const shmq_queue_ref *ref, uint64_t started, uint64_t deadline, bint *slept) except -1:
@@ -120,6 +120,13 @@ cdef class Endpoint:
     def closed(self):
         """Whether the handle, or its region, has been closed."""
         return not self.is_open or self.region.is_closed
+
+    @property
+    def _what(self):
+        """What the handle is an end of, for error texts."""
+        if self.ref.kind == SHMQ_KIND_INBOX:
+            return "inbox"
+        return "queue" if self.ref.kind == SHMQ_KIND_WORK else "topic"
 
     @property
     def _has_receiver(self):

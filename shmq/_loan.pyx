@@ -257,9 +257,9 @@ cdef class Lender(Endpoint):
             `sent` says how many.
         """
         cdef uint32_t number = label_of(label)
-        cdef uint64_t deadline = deadline_of(timeout)
-        cdef Py_ssize_t sent = 0
         cdef object left = None if timeout is None else check_timeout(timeout)
+        cdef uint64_t deadline = deadline_of(left)
+        cdef Py_ssize_t sent = 0
         if not (self.is_open and self.region.is_open):
             self.refuse()
         try:
@@ -428,10 +428,10 @@ cdef class Loan:
             ValueError: It was sent or discarded before; or it was edited for nobody in particular (`Message.edit`
                 without a sender): send it with `Sender.send`.
         """
+        if timeout is not None:
+            timeout = check_timeout(timeout)  # may run Python code: look after it
         if not (self.held and self.region.is_open):
             self.refuse()
-        if timeout is not None:
-            timeout = check_timeout(timeout)
         return self.target().send_loan(self, timeout)
 
     def send_nowait(self):

@@ -48,13 +48,14 @@ cdef class Receiver(Endpoint):
             QueueClosedError: The queue was deleted.
         """
         cdef Message message = Message.__new__(Message)
+        cdef double seconds = 0
         if timeout is not None:
-            check_timeout(timeout)
+            seconds = check_timeout(timeout)  # no arithmetic of the caller's from here on
         if not (self.is_open and self.region.is_open):
             self.refuse()
         cdef int result = shmq_receive(self.region.actor, &self.ref, &message.message)
         if result != SHMQ_OK:
-            return self.receive_slowly(message, timeout)
+            return self.receive_slowly(message, None if timeout is None else seconds)
         message.region = self.region
         message.held = True
         return message
@@ -315,7 +316,8 @@ cdef class Message:
             else:
                 reached = tx.post(&self.message.hold, self.message.length, self.message.label, timeout)
         except BaseException:
-            self.held = shmq_hold_check(self.region.actor, &self.message.hold) == SHMQ_OK
+            self.held = (self.region.place.attached  # the region may have been closed during the wait
+                         and shmq_hold_check(self.region.actor, &self.message.hold) == SHMQ_OK)
             raise
         if reached == DROPPED:
             self.held = True

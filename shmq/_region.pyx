@@ -292,7 +292,7 @@ cdef class Region(Attachment):
 
     cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF:
         """The topic's number."""
-        cdef bytes text = options.queue_name(topic).encode()
+        cdef bytes text = options.topic_name(topic).encode()
         cdef uint32_t number = 0
         cdef int result
         self.check_memory()

@@ -127,8 +127,9 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
             "some, or create the region with a larger max_processes"
         ),
         PROCESS_NAME: lambda: errors.QueueInUseError(
-            f"process name {given.get('process')!r} is in use in region {name!r}, by {pids_text(facts['pids'])}: a "
-            "name belongs to one process at a time; give another, or none (process=None)"
+            f"process name {given.get('process') or f'pid-{os.getpid()}'!r} is in use in region {name!r}, by "
+            f"{pids_text(facts['pids'])}: a name belongs to one process at a time; give another (process=)"
+            + (", or none" if given.get("process") else "")
         ),
         GONE: lambda: errors.RegionGoneError(
             f"{path}: the region's files went away while it was opened, again and again: look for whoever removes them "
@@ -336,21 +337,23 @@ def amount_text(nbytes: int) -> str:
 
 def queue_error(result: int, end: Any, waited: bool) -> None:
     """Raise what a result of the core means for a sender or receiver."""
-    queue, depth = end.queue, end.depth
+    what, queue = end._what, end.queue
     if result == FULL:
+        deeper = ", or make it deeper (depth, up to 65536)" if what == "queue" else ""
         raise errors.Full(
-            f"queue {queue!r} holds its {depth} messages"
+            f"{what} {queue!r} holds its {end.depth} messages"
             + (" and none was received in time" if waited else "")
-            + f"{no_receiver(end)}: receive faster, wait longer (timeout), or make it deeper (depth, up to 65536)"
+            + f"{no_receiver(end)}: receive faster, wait longer (timeout){deeper}"
         )
     if result == EMPTY:
         raise errors.Empty(
-            f"queue {queue!r} (depth {depth}) is empty"
+            f"{what} {queue!r} (depth {end.depth}) is empty"
             + (" and nothing came in time" if waited else "")
             + ": wait longer (timeout), or check that a sender runs"
         )
     if result == SHUT:
-        raise errors.ShutDown(f"queue {queue!r} has been shut down: open another queue, or delete this one first")
+        remedy = "open another queue, or delete this one first" if what == "queue" else "subscribe anew"
+        raise errors.ShutDown(f"{what} {queue!r} has been shut down: {remedy}")
     if result == CLOSED and end._peer:
         slot, epoch = end._peer
         raise errors.PeerDied(

@@ -52,6 +52,11 @@ def queue_name(name: str) -> str:
     return name_of("queue", name, "/")
 
 
+def topic_name(name: str) -> str:
+    """A valid topic name, unchanged."""
+    return name_of("topic", name, "/")
+
+
 def directory(dir: str | os.PathLike[str] | None) -> bytes | None:
     """The directory of regions as the core wants it; None for this user's own."""
     return os.fsencode(os.path.abspath(dir)) if dir is not None else None

@@ -194,7 +194,8 @@ static inline int shmq_publish_start(struct shmq_actor *actor, struct shmq_publi
     return SHMQ_OK;
 }
 
-/* The subscribers of a topic, for people. */
+/* The subscribers of a topic, for people: whom a message published now would reach, and not who has left but still
+ * holds messages, nor who was shut down. */
 struct shmq_audience {
     uint32_t subscribers;
     uint64_t depth;         /* of the shallowest queue; 0 where there is none */
@@ -207,11 +208,14 @@ static inline void shmq_publisher_look(const struct shmq_map *map, struct shmq_p
     struct shmq_publication present;
 
     memset(audience, 0, sizeof *audience);
-    audience->subscribers = shmq_publisher_survey(map, publisher, &present);
+    shmq_publisher_survey(map, publisher, &present);
     for (uint32_t index = 0; (index = shmq_publication_pending(&present, index)) < SHMQ_MAX_SUBSCRIBERS; index++) {
         const struct shmq_queue_ref *ref = &publisher->ref[index];
         uint64_t waiting = shmq_queue_count(ref);
 
+        if (shmq_queue_admits(ref, shmq_load_acquire(&ref->queue->flags, SHMQ_READ)) != SHMQ_OK) /* pairs with QC1 */
+            continue;
+        audience->subscribers++;
         if (!audience->depth || ref->depth < audience->depth)
             audience->depth = ref->depth;
         if (waiting > audience->waiting)

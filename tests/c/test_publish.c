@@ -2,6 +2,14 @@
 /* Fan-out: topics, subscribers, publications, and whose the block is when somebody is slow, full, closed or dead. */
 #include "fan.h"
 
+static uint32_t subscribers(void)
+{
+    struct shmq_audience audience;
+
+    shmq_publisher_look(pub.map, &frames, &audience);
+    return audience.subscribers;
+}
+
 /* ---- the way of a publication ---------------------------------------------------------------------------- */
 
 static void each_subscriber_gets_the_same_block_with_number_and_sender(void)
@@ -86,6 +94,7 @@ static void who_unsubscribes_leaves_its_messages_to_the_others(void)
     arena_hold(&ann, &to_ann, 0, &held);
     CHECK_EQUAL(shmq_unsubscribe(&ann, &to_ann), SHMQ_OK);
     CHECK(arena.map.topic[frames.topic].subscriber[to_ann.index] != 0); /* its index goes with the last message [D4] */
+    CHECK_EQUAL(subscribers(), 1);
     CHECK_EQUAL(publish(2), 0); /* bob's is full */
     arena_receive(&bob, &to_bob, 0);
     arena_receive(&bob, &to_bob, 1);
@@ -288,6 +297,24 @@ static void the_census_counts_a_published_message_with_each_holder(void)
     end();
 }
 
+static void who_was_shut_down_is_no_subscriber_any_more(void)
+{
+    struct shmq_queue_ref anew;
+
+    make_two(SHMQ_POLICY_BLOCK);
+    publish(0);
+    shmq_publisher_shut(&pub, &frames);
+    CHECK_EQUAL(subscribers(), 0);
+    CHECK_EQUAL(publish(1), 0);
+    subscribe(&ann, 1, SHMQ_POLICY_BLOCK, &anew);
+    CHECK_EQUAL(subscribers(), 1);
+    CHECK_EQUAL(publish(2), 1);
+    arena_receive(&ann, &to_ann, 0);
+    arena_nothing(&ann, &to_ann, SHMQ_SHUT);
+    arena_receive(&ann, &anew, 2);
+    end();
+}
+
 /* ---- editing --------------------------------------------------------------------------------------------- */
 
 static void only_the_last_holder_may_edit_in_place(void)
@@ -325,6 +352,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(numbers_go_on_past_every_bound),
     CHECK_TEST(views_of_a_published_message_outlive_the_close_of_the_region),
     CHECK_TEST(the_census_counts_a_published_message_with_each_holder),
+    CHECK_TEST(who_was_shut_down_is_no_subscriber_any_more),
     CHECK_TEST(only_the_last_holder_may_edit_in_place),
 };
 
