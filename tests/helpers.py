@@ -129,3 +129,9 @@ def drain(receiver: shmq.Receiver) -> list[bytes]:
         with receiver.receive_nowait() as message:
             found.append(bytes(message))
     return found
+
+
+def all_free(region: shmq.Region) -> bool:
+    """Is every block back? One as large as the region can only be lent when all have merged again."""
+    region.publisher("whole").loan(region.size, timeout=0).discard()
+    return held(region) == (0, 0)

@@ -171,16 +171,32 @@ def waits(region: Region) -> dict[str, Callable[[], Any]]:
     tx, rx, full = region.sender("empty"), region.receiver("empty"), region.sender("full", depth=1)
     full.send(b"x")
     loan = full.loan(4)
+    source, publisher, subscriber = region.sender("source"), region.publisher("t"), region.subscriber("t", depth=1)
+    source.send(b"held")
+    message = region.receiver("source").receive(0)
+    publisher.send(b"x")
     return {
         "receive": rx.receive,
+        "receive_many": lambda: rx.receive_many(3),
         "iterate": lambda: next(rx),
         "send": lambda: full.send(b"y"),
+        "send_many": lambda: full.send_many([b"y"]),
         "send a loan": loan.send,
         "send elsewhere": lambda: tx.region.sender("full").send(b"z"),
+        "publish": lambda: (publisher.send(b"y"), subscriber),
+        "publish a loan": lambda: (publisher.send(loan), subscriber),
+        "forward": lambda: message.forward(full),
+        "forward to a topic": lambda: (message.forward(publisher), subscriber),
+        "subscriber": region.subscriber("another").receive,
+        "inbox": region.inbox.receive,
     }
 
 
-@pytest.mark.parametrize("kind", ["receive", "iterate", "send", "send a loan"])
+WAITS = ["receive", "receive_many", "iterate", "send", "send_many", "send a loan", "publish", "publish a loan"]
+WAITS += ["forward", "forward to a topic", "subscriber", "inbox"]
+
+
+@pytest.mark.parametrize("kind", WAITS)
 def test_closing_the_region_ends_a_wait_in_another_thread(kind: str) -> None:
     region = small(persist=True)
     waiting = Thread(waits(region)[kind])

@@ -141,6 +141,8 @@ def test_after_send_or_discard_every_use_is_refused(end: str) -> None:
             lambda: memoryview(loan),
             lambda: np.frombuffer(loan, "u1"),
             lambda: tx.send(loan),
+            lambda: tx.send_many([loan]),
+            lambda: region.publisher("t").send(loan),
         ]
         for use in uses:
             with pytest.raises(ValueError, match="sent or discarded"):

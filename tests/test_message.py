@@ -191,6 +191,10 @@ def test_after_release_every_use_is_refused() -> None:
             lambda: message[:],
             lambda: memoryview(message),
             lambda: np.frombuffer(message, "u1"),
+            message.edit,
+            lambda: message.edit(region.sender("q")),
+            lambda: message.forward(region.sender("q")),
+            lambda: message.forward(region.publisher("t")),
         ]
         for use in uses:
             with pytest.raises(ValueError, match=r"message .*has been released"):

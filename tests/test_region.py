@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Regions: create, attach, list, unlink, close, and what bad arguments get."""
 
+import itertools
 import os
 import re
 import resource
@@ -318,23 +319,61 @@ def test_leaving_a_with_block_closes_also_on_an_exception() -> None:
 
 
 def test_after_close_every_use_is_refused_and_says_so() -> None:
-    region = small()
+    region = small(process="me")
     tx, rx = region.sender("q"), region.receiver("q")
+    publisher, subscriber, inbox, peer = region.publisher("t"), region.subscriber("t"), region.inbox, region.peer("me")
     tx.send(b"x")
-    loan, message = tx.loan(4), rx.receive()
+    publisher.send(b"x")
+    loan, message, published = tx.loan(4), rx.receive(), subscriber.receive()
+    handles = [tx, rx, publisher, subscriber, inbox, peer]
     assert not region.closed
     region.close()
     assert region.closed
-    assert tx.closed
-    assert rx.closed
+    assert all(handle.closed for handle in handles)
     uses: list[Callable[[], Any]] = [
         region.__enter__,
         lambda: region.sender("q"),
         lambda: region.receiver("q"),
+        lambda: region.publisher("t"),
+        lambda: region.subscriber("t"),
+        lambda: region.inbox,
+        lambda: region.peer("me"),
+        lambda: region.process,
         lambda: region.delete_queue("q"),
         region.recover,
         region.processes,
         region.stats,
+        publisher.__enter__,
+        publisher.shutdown,
+        lambda: publisher.subscribers,
+        lambda: publisher.send(b"x"),
+        lambda: publisher.send(bytearray(b"x")),
+        lambda: publisher.send_nowait(b"x"),
+        lambda: publisher.send_many([]),
+        lambda: publisher.loan(4),
+        lambda: publisher.send(loan),
+        lambda: peer.send(b"x"),
+        peer.qsize,
+        subscriber.receive,
+        subscriber.qsize,
+        lambda: subscriber.dropped,
+        lambda: subscriber.receive_many(2),
+        inbox.receive,
+        inbox.qsize,
+        lambda: inbox.dropped,
+        lambda: tx.send(loan),
+        lambda: message.edit(),
+        lambda: message.edit(tx),
+        lambda: message.forward(tx),
+        lambda: message.forward(publisher),
+        lambda: published.edit(),
+        lambda: published.forward(tx),
+        lambda: published.array,
+        lambda: bytes(published),
+        lambda: published.seq,
+        lambda: published.sender,
+        lambda: rx.receive_many(2),
+        lambda: rx.dropped,
         tx.__enter__,
         tx.qsize,
         tx.shutdown,
@@ -374,16 +413,17 @@ def test_after_close_every_use_is_refused_and_says_so() -> None:
             use()
     loan.discard()
     message.release()
-    for handle in (tx, rx, region):
+    published.release()
+    for handle in (*handles, region):
         handle.close()
     assert region.name == "r"
     assert region.size == MIB
 
 
 def test_handles_close_in_any_order() -> None:
-    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2), (0, 2, 1)):
+    for order in itertools.permutations(range(5)):
         region = small()
-        handles = [region, region.sender("q"), region.receiver("q")]
+        handles = [region, region.sender("q"), region.receiver("q"), region.publisher("t"), region.subscriber("t")]
         for index in order:
             handles[index].close()
         assert shmq.list_regions() == []

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from helpers import AT_ONCE, Partner, interrupt, is_asleep, small, until
+from helpers import AT_ONCE, Partner, all_free, drain, interrupt, is_asleep, small, until
 
 import shmq
 from shmq import Region
@@ -70,6 +70,83 @@ def test_ctrl_c_ends_a_wait_at_once_and_changes_nothing(start: Callable[..., Any
         assert interrupted - sent < AT_ONCE
         assert bytes(region.receiver("full").receive(0)) == b"in the way"
         region.sender("other").shutdown(immediate=True)
+
+
+def wait_while_passing_on(link: Connection, what: str) -> tuple[float, Any]:
+    """Wait in `what` until Ctrl-C; when that was, and whose things are then."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Region.attach("r", process="child") as region:
+        full, publisher, subscriber = region.sender("full"), region.publisher("t"), region.subscriber("t")
+        message = region.receiver("source").receive(20)
+        published = region.subscriber("news").receive(20) if what == "edit" else None
+        loan = full.loan(4) if what != "edit" else None
+        calls: dict[str, Callable[[], Any]] = {
+            "subscriber": region.subscriber("another").receive,
+            "inbox": region.inbox.receive,
+            "receive_many": lambda: region.receiver("empty").receive_many(3),
+            "send_many": lambda: full.send_many([b"x", b"y"]),
+            "send a given loan": lambda: full.send(loan),
+            "send to a peer": lambda: region.peer("parent").send(b"x"),
+            "publish": lambda: publisher.send(b"x"),
+            "publish a loan": lambda: publisher.send(loan),
+            "forward": lambda: message.forward(full),
+            "forward to a topic": lambda: message.forward(publisher),
+            "edit": lambda: published.edit(),  # type: ignore[union-attr]
+        }
+        link.send("about to wait")
+        try:
+            calls[what]()
+        except KeyboardInterrupt:
+            interrupted = time.monotonic()
+        else:
+            return 0.0, "not interrupted"
+        reached = subscriber.qsize()
+        kept = [repr(one).count("released") + repr(one).count("sent or") for one in (message, loan) if one is not None]
+        if published is not None:
+            kept.append(published.nbytes)
+        return interrupted, (reached, kept)
+
+
+PASSING_ON = {
+    **dict.fromkeys(("subscriber", "inbox", "receive_many", "send_many", "send a given loan"), (0, [0, 0])),
+    **dict.fromkeys(("send to a peer", "forward"), (0, [0, 0])),
+    "publish": (1, [0, 0]),  # who has room has it
+    "publish a loan": (1, [0, 1]),
+    "forward to a topic": (1, [1, 0]),
+    "edit": (0, [0, 1 << 18]),
+}
+
+
+@pytest.mark.parametrize("what", PASSING_ON)
+def test_ctrl_c_ends_a_wait_on_the_way_and_what_was_not_passed_on_is_kept(start: Callable[..., Any], what: str) -> None:
+    with small(process="parent") as region:
+        region.sender("full", depth=1).send(b"in the way")
+        region.sender("source").send(b"held")
+        region.peer("parent").send_many([b""] * 1024)
+        slow = region.subscriber("t", depth=1)
+        region.publisher("t").send(b"in the way")
+        child = Partner(start, wait_while_passing_on, what)
+        if what == "edit":
+            mine = region.subscriber("news")
+            until(lambda: region.publisher("news").subscribers == 2)
+            region.publisher("news").send(bytes(1 << 18))
+            kept = [mine.receive(0)]
+        child.hear()
+        sent = interrupt(child.pid)
+        interrupted, left = child.result()
+        assert left == PASSING_ON[what]
+        assert interrupted - sent < AT_ONCE
+        assert slow.dropped == (what in ("publish", "publish a loan", "forward to a topic"))
+        if what != "forward to a topic":
+            with region.receiver("source").receive(0) as again:
+                assert (bytes(again), again.redelivered) == (b"held", True)
+        if what == "edit":
+            kept.clear()
+        for name in ("full", "source"):
+            region.delete_queue(name)
+        assert len(drain(region.inbox)) == 1024
+        assert drain(slow) == [b"in the way"]
+        assert all_free(region)
 
 
 def test_ctrl_c_ends_a_wait_that_spins_without_end(start: Callable[..., Any]) -> None:

@@ -90,6 +90,27 @@ with shmq.open("r", size="1MiB") as region:
             assert_type(message.sender, Optional[str])
             tx.send(message)
             memoryview(message)
+    publisher, subscriber = region.publisher("t"), region.subscriber("t", depth=5, overflow="drop_oldest")
+    assert_type(publisher, shmq.Publisher)
+    assert_type(subscriber, shmq.Receiver)
+    assert_type(publisher.send(b"x", label=1, timeout=0), int)
+    assert_type(publisher.send_nowait(np.zeros(3)), int)
+    assert_type(publisher.subscribers, int)
+    assert_type(publisher.loan(5).send(), int)
+    assert_type(tx.send(publisher.loan(5)), bool)
+    assert_type(tx.send_many([b"x", tx.loan(5), np.zeros(3)]), int)
+    assert_type(subscriber.dropped, int)
+    assert_type(subscriber.qsize(), int)
+    assert_type(subscriber.receive_many(5, 0), list[shmq.Message])
+    message = subscriber.receive(0)
+    assert_type(message.edit(), shmq.Loan)
+    assert_type(message.edit(publisher, timeout=0), shmq.Loan)
+    assert_type(message.forward(tx), bool)
+    assert_type(message.forward(publisher, timeout=0), int)
+    publisher.shutdown()
+    assert_type(region.process, str)
+    assert_type(region.inbox, shmq.Receiver)
+    assert_type(region.peer("somebody"), shmq.Sender)
     assert_type(region.processes()[0].pid, int)
     assert_type(shmq.list_regions()[0].name, str)
 try:
@@ -107,6 +128,14 @@ MISUSES = {
     "rx.receive(0).label = 5": "misc",
     "rx.receive(0)[0] = 5": "index",
     "region.receiver('q', overflow='drop')": "arg-type",
+    "region.subscriber('t', overflow='drop')": "arg-type",
+    "region.subscriber('t', shared=True)": "call-arg",
+    "region.publisher('t', depth=3)": "call-arg",
+    "rx.receive(0).forward(rx)": "arg-type",
+    "rx.receive(0).forward()": "call-arg",
+    "rx.receive(0).edit('q')": "arg-type",
+    "region.inbox.send(b'x')": "attr-defined",
+    "rx.dropped = 5": "misc",
     "shmq.Message(5)": "arg-type",
     "shmq.open(None)": "arg-type",
     "region.nothing": "attr-defined",
