@@ -49,3 +49,27 @@ def test_the_consumer_sees_every_frame_of_the_producer() -> None:
 
 def test_the_tiles_of_two_workers_make_the_picture(python: Callable[..., str]) -> None:
     assert python("examples/arrays.py", "2", timeout=60).splitlines()[-1].startswith("64 tiles from 2 workers")
+
+
+def test_what_readers_of_one_signal_see_and_miss_adds_up(python: Callable[..., str]) -> None:
+    blocks = 300
+    lines = dict(line.split(": ") for line in python("examples/fanout.py", str(blocks), timeout=60).splitlines())
+    assert sorted(lines) == ["display", "monitor", "recorder"]
+    for reader, line in lines.items():
+        found = re.fullmatch(r"(\d+) blocks seen, (\d+) missed, the last was (\d+), peak ([\d.]+)", line)
+        assert found
+        seen, missed, last = map(int, found.groups()[:3])
+        assert seen + missed == blocks
+        assert reader == "monitor" or last == blocks - 1
+        if reader == "recorder":
+            assert (missed, found[4]) == (0, "99.0")
+
+
+def test_a_frame_passes_three_stages_without_being_copied(python: Callable[..., str]) -> None:
+    out = python("examples/pass_it_on.py", "60", timeout=60)
+    assert out == "60 of 60 frames are right after 3 stages, 0 were copied on the way\n"
+
+
+def test_a_bank_answers_each_of_its_clients(python: Callable[..., str]) -> None:
+    lines = python("examples/inbox.py", "3", timeout=60).splitlines()
+    assert sorted(lines) == ["client-1 has 100", "client-2 has 200", "client-3 has 300"]
