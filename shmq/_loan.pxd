@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._attachment cimport Attachment, Lease
@@ -13,23 +12,14 @@ cdef enum:
 cdef class Lender(Endpoint):
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1
     cdef object answer(self, int reached)
-    @cython.final
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
-    @cython.final
     cdef object lend_for(self, uint64_t nbytes, object timeout, shmq_hold *hold)
-    @cython.final
     cdef uint64_t describe(self, shmq_hold *hold, const shmq_array_type *kind) except? 0
-    @cython.final
     cdef object send_bytes(self, const void *data, uint64_t nbytes, uint32_t label, object timeout)
-    @cython.final
     cdef object send_buffer(self, object data, uint32_t label, object timeout)
-    @cython.final
     cdef object send_hold(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout)
-    @cython.final
     cdef object hand_over(self, Loan loan, uint32_t label, object timeout)
-    @cython.final
     cdef object send_loan(self, Loan loan, object timeout)
-    @cython.final
     cdef void free(self, shmq_hold *hold) noexcept
 
 
