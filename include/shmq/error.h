@@ -32,8 +32,7 @@ enum shmq_error_code {
     SHMQ_ERROR_LEFT = -115,          /* an ended region's name or files could not be removed: os_errno, whose it is.
                                         Never leaves region.h */
     SHMQ_ERROR_PROCESS_NAME = -116,  /* another process has the name: pids (who) */
-    SHMQ_ERROR_LOST = -117           /* memory of an open region is gone: what (tells it), found, expected,
-                                        links */
+    SHMQ_ERROR_LOST = -117           /* memory of an open region is gone: what (tells it), found, expected, links */
 };
 
 struct shmq_error {

@@ -231,6 +231,7 @@ static void open_and_use(void)
         && error.what));
     if (result != SHMQ_OK)
         return;
+    CHECK(!shmq_region_is_lost(&one)); /* else it would have been told */
     memset(&ref, 0, sizeof ref);
     open_queue(&one, &ref);
     send_one(&one, &ref);
