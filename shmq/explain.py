@@ -250,9 +250,8 @@ def permission_text(facts: dict[str, Any]) -> str:
             "group out: let it in (chmod 2770), or leave mode at 0o600"
         )
     reason = os.strerror(facts["errno"]).lower()
-    whose = f"it belongs to {owner_text(facts)}" if known else "a directory above it keeps you out"
-    if what in ("mkdir", "renameat2", "unlink", "chmod") and known:
-        whose = f"its directory belongs to {owner_text(facts)}" if what != "mkdir" else whose
+    it = "its directory" if what in ("renameat2", "unlink", "chmod") else "it"
+    whose = f"{it} belongs to {owner_text(facts)}" if known else "a directory above it keeps you out"
     if facts["errno"] == errno.EROFS:
         remedy = "use a directory on a file system that can be written to (SHMQ_DIR, dir=)"
     else:

@@ -159,20 +159,32 @@ static inline int shmq_region_list(const char *directory, shmq_region_visit *vis
     return shmq_error_set_os(error, "readdir", result);
 }
 
-/* Unlink in an open directory. A header that cannot be trusted is no obstacle: the files go all the same. */
+/* Open a region and mark it as ended. A header that cannot be trusted is no obstacle, but what this process lacks is:
+ * who attaches meanwhile must find the mark. SHMQ_OK: its files may go. */
+static inline int shmq_catalog_end(struct shmq_files *files, const struct shmq_directory *directory,
+    struct shmq_error *error)
+{
+    struct shmq_facts facts;
+    struct stat status;
+    int result = shmq_files_open(files, directory, &status, error);
+
+    if (result == SHMQ_OK)
+        result = shmq_header_read(files->admin, (uint64_t)status.st_size, &facts, error);
+    if (result == SHMQ_OK && (result = shmq_life_end_file(files, &facts, true)) < 0)
+        result = shmq_space_blame_mapping(SHMQ_PAGE, result, error);
+    return result < 0 && (files->dir < 0 || shmq_catalog_own_failure(error)) ? result : SHMQ_OK;
+}
+
+/* Unlink in an open directory. */
 static inline int shmq_catalog_unlink(const struct shmq_directory *directory, const char *name,
     struct shmq_error *error)
 {
     struct shmq_files files;
-    struct shmq_facts facts;
-    struct stat status;
     int result;
 
     shmq_files_init(&files, name);
-    result = shmq_files_open(&files, directory, &status, error);
-    if (files.dir >= 0) {
-        if (result == SHMQ_OK && shmq_header_read(files.admin, (uint64_t)status.st_size, &facts, error) == SHMQ_OK)
-            (void)shmq_life_end_file(&files, &facts, true);
+    result = shmq_catalog_end(&files, directory, error);
+    if (result == SHMQ_OK) {
         result = shmq_files_remove(directory, name, files.dir, "admin");
         shmq_error_at(error, directory, name, NULL);
         result = result ? shmq_error_set_entry(error, directory, "unlink", result) : SHMQ_OK;

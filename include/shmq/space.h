@@ -12,7 +12,6 @@
 #include "names.h"
 
 #define SHMQ_SPACE_FILES 4u         /* inodes of a region: its directory, admin, data, lock */
-#define SHMQ_SPACE_FILES_BEGUN 2u   /* of these, the directory and lock are there when room is looked for */
 #define SHMQ_SPACE_SMALL (16 * SHMQ_PAGE) /* less than the kernel charges a control group at a time */
 
 /* Where a version of control groups keeps its memory limits. */
@@ -184,8 +183,8 @@ static inline uint64_t shmq_space_reserved(const struct shmq_geometry *geometry)
     return geometry->reserve_size + inbox + shmq_round_up(geometry->data_size, SHMQ_PAGE);
 }
 
-/* Does the file system of `fd` hold what a region still needs? Its directory and lock file are there. */
-static inline int shmq_space_check_files(int fd, uint64_t asked, struct shmq_error *error)
+/* Has the file system of `fd` so many bytes left? */
+static inline int shmq_space_check_file_system(int fd, uint64_t asked, struct shmq_error *error)
 {
     struct shmq_room room;
     int result = shmq_os_room(fd, &room);
@@ -195,9 +194,6 @@ static inline int shmq_space_check_files(int fd, uint64_t asked, struct shmq_err
     if (asked > room.bytes_free)
         return shmq_space_refuse("file system", asked, room.bytes_free, room.bytes - room.bytes_free, room.bytes,
             error);
-    if (room.files_free < SHMQ_SPACE_FILES - SHMQ_SPACE_FILES_BEGUN)
-        return shmq_space_refuse("inodes", SHMQ_SPACE_FILES, room.files_free + SHMQ_SPACE_FILES_BEGUN,
-            room.files - room.files_free - SHMQ_SPACE_FILES_BEGUN, room.files, error);
     return SHMQ_OK;
 }
 
@@ -212,7 +208,7 @@ static inline int shmq_space_check(int fd, const struct shmq_geometry *geometry,
         return shmq_space_refuse("RLIMIT_FSIZE", largest, limit, 0, limit, error);
     result = shmq_space_check_mappings(shmq_space_mapped(geometry), error);
     if (result == SHMQ_OK)
-        result = shmq_space_check_files(fd, asked, error);
+        result = shmq_space_check_file_system(fd, asked, error);
     return result ? result : shmq_space_check_memory(asked, error);
 }
 

@@ -676,6 +676,35 @@ static void unlinking_disturbs_nobody_attached(void)
     shmq_region_close(&anew);
 }
 
+/* Else who attaches between the mark and the removal would share a region with nobody. */
+static void what_cannot_be_marked_as_ended_is_not_unlinked(void)
+{
+    static const struct {
+        const char *call;
+        int at, refusal;
+    } refused[] = { { "openat", 1, EMFILE }, { "openat", 2, EMFILE }, { "openat", 3, EMFILE }, { "openat", 3, ENFILE },
+        { "mmap", 1, ENOMEM } };
+    struct shmq_region_options options = world_persistent("alpha");
+    struct shmq_region region;
+
+    world_open_with(&region, &options);
+    shmq_region_close(&region);
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        struct shmq_error error;
+
+        world_at(WORLD_REFUSE, refused[i].call, refused[i].at);
+        world_plan.refusal = refused[i].refusal;
+        CHECK(shmq_region_unlink("alpha", NULL, false, &error) < 0);
+        CHECK(world_plan.reached);
+        CHECK_EQUAL(error.os_errno, refused[i].refusal);
+        world_at(WORLD_NOTHING, NULL, 0);
+        world_open_with(&region, &options);
+        CHECK_EQUAL(region.self.slot, 0);
+        shmq_region_close(&region);
+    }
+    world_unlink("alpha");
+}
+
 static void unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing(void)
 {
     struct shmq_region region;
@@ -722,6 +751,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_stopped_maker_holds_nobody_up_for_ever),
         CHECK_TEST(a_maker_waits_for_one_that_began_earlier),
         CHECK_TEST(unlinking_disturbs_nobody_attached),
+        CHECK_TEST(what_cannot_be_marked_as_ended_is_not_unlinked),
         CHECK_TEST(unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing),
     };
 
