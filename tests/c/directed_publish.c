@@ -69,7 +69,8 @@ static void others_go_on(void)
 void sim_test_publisher_stops(void)
 {
     static const struct sim_stop stops[] = {
-        SIM_FATES(stage, publish, others_go_on), SIM_FATES(stage, publish_waiting, others_go_on), SIM_FATES(stage, publish, NULL),
+        SIM_FATES(stage, publish, others_go_on), SIM_FATES(stage, publish_waiting, others_go_on),
+        SIM_FATES(stage, publish, NULL),
     };
 
     for_policies(stops, SIM_COUNT(stops));
@@ -208,7 +209,8 @@ static void another_subscribes(void)
 void sim_test_unsubscriber_stops(void)
 {
     static const struct sim_stop stops[] = {
-        SIM_FATES(stage_subscriber, leave_topic, peer_publishes), SIM_FATES(stage_subscriber, leave_topic, another_subscribes),
+        SIM_FATES(stage_subscriber, leave_topic, peer_publishes),
+        SIM_FATES(stage_subscriber, leave_topic, another_subscribes),
         SIM_FATES(stage, publish, ann_comes_again_idle),
     };
 

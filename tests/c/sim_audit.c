@@ -91,7 +91,8 @@ static void audit_ticket(uint32_t block, uint64_t word, uint32_t topic, uint32_t
     SIM_CHECK(queue_open_at(qid, shmq_subscriber_epoch(entry)),
         "audit: block %u waits for subscriber %u, whose queue is not open", block, index);
     times = times_in_ring(qid, block, shmq_block_gen(word));
-    SIM_CHECK(times == 1, "audit: block %u waits for subscriber %u and stands %u times in its queue", block, index, times);
+    SIM_CHECK(times == 1, "audit: block %u waits for subscriber %u and stands %u times in its queue", block, index,
+        times);
 }
 
 static void audit_published(uint32_t block, uint64_t word)
@@ -213,7 +214,7 @@ static void audit_slots(uint32_t qid)
             continue;
         SIM_CHECK(value <= sim_map.geometry.granules, "audit: slot %u of queue %u names block %u", i, qid, value - 1);
         word = block_word(value - 1);
-        if (shmq_config_kind(queue->config) == SHMQ_KIND_SUBSCRIBER) /* one that drops for it may have died on the way */
+        if (shmq_config_kind(queue->config) == SHMQ_KIND_SUBSCRIBER) /* who dropped from it may have died on the way */
             continue;
         SIM_CHECK(!(bits & SHMQ_QUEUE_OPEN) || (bits & SHMQ_QUEUE_SHUT) || (shmq_block_state(word) == SHMQ_STATE_QUEUED
             && shmq_block_queue(word) == qid + 1),
@@ -299,7 +300,8 @@ static void audit_topic(uint32_t topic)
 /* A helper may have died between Q2 and N2: then dir names a queue that is open, and the next comer settles it. */
 static void audit_dir(void)
 {
-    uint32_t qid = shmq_dir_queue(sim_map.header->dir) - 1, topic = shmq_dir_queue(sim_map.header->dir) - SHMQ_DIR_TOPIC;
+    uint32_t qid = shmq_dir_queue(sim_map.header->dir) - 1;
+    uint32_t topic = shmq_dir_queue(sim_map.header->dir) - SHMQ_DIR_TOPIC;
 
     if (topic < sim_map.geometry.max_topics)
         SIM_CHECK(sim_map.topic[topic].flags & SHMQ_QUEUE_OPEN, "audit: dir still names topic %u", topic);

@@ -40,11 +40,13 @@ int sim_do_topic(struct sim_process *process, uint32_t topic)
 int sim_do_subscribe(struct sim_process *process, uint32_t at, uint32_t topic, uint32_t depth, enum shmq_policy policy)
 {
     struct sim_subscription *subscription = &process->subscription[at];
-    int result = shmq_subscribe(&process->actor, sim_publisher(process, topic)->topic, depth, policy, &subscription->ref);
+    uint32_t number = sim_publisher(process, topic)->topic;
+    int result = shmq_subscribe(&process->actor, number, depth, policy, &subscription->ref);
 
     sim_operation_end();
     SIM_CHECK(subscription->state == SIM_UNSUBSCRIBED, "the test subscribes twice");
-    SIM_CHECK(result == SHMQ_OK || result == SHMQ_NO_QUEUES || result == SHMQ_NO_INDEX, "subscribing returned %d", result);
+    SIM_CHECK(result == SHMQ_OK || result == SHMQ_NO_QUEUES || result == SHMQ_NO_INDEX, "subscribing returned %d",
+        result);
     if (result == SHMQ_OK)
         subscription->state = SIM_SUBSCRIBED;
     return result;

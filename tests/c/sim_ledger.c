@@ -255,8 +255,8 @@ void sim_ledger_may_drop(bool may)
     for (uint32_t i = 0; i < made->dropped; i++)
         there += made->from[i].open && shmq_flags_epoch(sim_map.queue[made->from[i].qid].flags) == made->from[i].epoch;
     SIM_CHECK(may || (made->counted <= made->dropped && made->counted >= there),
-        "%u messages were dropped, %u of them from queues that are still there, and %u were counted", made->dropped, there,
-        made->counted);
+        "%u messages were dropped, %u of them from queues that are still there, and %u were counted", made->dropped,
+        there, made->counted);
     made->may = may;
     made->dropped = made->counted = 0;
 }
@@ -293,7 +293,8 @@ uint32_t sim_ledger_received(const struct shmq_message *received)
     SIM_CHECK(message->block == received->hold.block, "received message %u in block %u, it was sent in block %u", id,
         received->hold.block, message->block);
     SIM_CHECK(message_of[message->block] == id, "received message %u, whose block was freed since", id);
-    SIM_CHECK(shmq_is_ticket(received->hold.word) == sim_tickets_known(id), "received message %u as what it is not", id);
+    SIM_CHECK(shmq_is_ticket(received->hold.word) == sim_tickets_known(id), "received message %u as what it is not",
+        id);
     sim_totals.deliveries++;
     if (sim_tickets_known(id)) {
         sim_ledger_check(id, "received");

@@ -78,7 +78,8 @@ static void check_block_word(const struct sim_write *write, uint32_t block)
     else if (from == SHMQ_STATE_FANOUT)
         legal = to == SHMQ_STATE_OWNED && wanted(block, write->before) == (write->step == SHMQ_T_ALONE);
     if (to == SHMQ_STATE_FANOUT)
-        legal = legal && from == SHMQ_STATE_OWNED && wanted(block, write->after) && wanted(block, write->after) != FOREIGN;
+        legal = legal && from == SHMQ_STATE_OWNED && wanted(block, write->after)
+            && wanted(block, write->after) != FOREIGN;
     if (to == SHMQ_STATE_OWNED || to == SHMQ_STATE_QUEUED || to == SHMQ_STATE_FANOUT)
         legal = legal && sim_holds_lock(shmq_block_owner(write->after));
     SIM_CHECK(legal, "step %s: block %u goes from %llx to %llx, which its writer may not do",
@@ -170,8 +171,8 @@ static void check_topic_flags(const struct sim_write *write, uint32_t topic)
     const char *step = sim_step_name(write->step);
 
     SIM_CHECK(!(write->before & SHMQ_QUEUE_OPEN), "step %s: topic %u was open and is touched", step, topic);
-    SIM_CHECK(shmq_flags_epoch(write->after) - shmq_flags_epoch(write->before) <= 1, "step %s: topic %u goes from %llx to %llx",
-        step, topic, (unsigned long long)write->before, (unsigned long long)write->after);
+    SIM_CHECK(shmq_flags_epoch(write->after) - shmq_flags_epoch(write->before) <= 1,
+        "step %s: topic %u goes from %llx to %llx", step, topic, (unsigned long long)write->before, (unsigned long long)write->after);
     if (!(write->after & SHMQ_QUEUE_OPEN))
         return;
     SIM_CHECK(!(write->before & SHMQ_QUEUE_CLOSING), "step %s: topic %u is opened while it is given up", step, topic);
@@ -187,9 +188,10 @@ static void check_subscriber(const struct sim_write *write, uint32_t topic, uint
     uint64_t entry = write->after ? write->after : write->before;
     uint32_t qid = shmq_subscriber_queue(entry);
 
-    SIM_CHECK(!write->after || !write->before, "step %s: subscriber %u of topic %u is replaced", sim_step_name(write->step),
-        index, topic);
-    SIM_CHECK(qid < sim_map.geometry.queues && shmq_flags_epoch(sim_map.queue[qid].flags) == shmq_subscriber_epoch(entry)
+    SIM_CHECK(!write->after || !write->before, "step %s: subscriber %u of topic %u is replaced",
+        sim_step_name(write->step), index, topic);
+    SIM_CHECK(qid < sim_map.geometry.queues
+            && shmq_flags_epoch(sim_map.queue[qid].flags) == shmq_subscriber_epoch(entry)
             && sim_holds_lock(shmq_flags_owner(sim_map.queue[qid].flags)),
         "step %s: subscriber %u of topic %u, queue %u, is entered or taken out by another", sim_step_name(write->step),
         index, topic, qid);

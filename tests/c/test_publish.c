@@ -184,7 +184,8 @@ static void close_after_post(bool shut)
 
     make_two(SHMQ_POLICY_BLOCK);
     start(4, &publication);
-    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place),
+        SHMQ_OK);
     if (shut)
         CHECK_EQUAL(shmq_queue_shut(&ann, &to_ann), SHMQ_OK);
     else
@@ -213,7 +214,8 @@ static void a_message_received_before_its_queue_closed_counts_as_reached(void)
 
     make_two(SHMQ_POLICY_BLOCK);
     start(4, &publication);
-    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_post(&arena.map, &frames.ref[to_ann.index], publication.block, publication.gen, &place),
+        SHMQ_OK);
     arena_hold(&ann, &to_ann, 4, &held);
     CHECK_EQUAL(shmq_queue_close(&ann, &to_ann), SHMQ_OK);
     shmq_publish_confirm(&pub, &frames.ref[to_ann.index], &publication, place);
