@@ -213,6 +213,41 @@ void sim_test_no_index_left(void)
             sim_stop_everywhere(&stops[i]);
 }
 
+/* The count of indices in use covers all, whoever raises it last. */
+static void stage_unsubscribed(void)
+{
+    sim_stage_topics(32);
+    bob = sim_member(2, 0, SHMQ_POLICY_BLOCK);
+    peer = sim_member(3, 0, SHMQ_POLICY_BLOCK);
+    sim_member(SIM_VICTIM, 0, SHMQ_POLICY_BLOCK);
+}
+
+static void bob_subscribes_twice(void)
+{
+    SIM_AS(bob, sim_do_subscribe(bob, 0, 0, 1, SHMQ_POLICY_BLOCK));
+    sim_do_subscribe(bob, 1, 0, 1, SHMQ_POLICY_BLOCK);
+    sim_do_unsubscribe(bob, 0); /* so that its index is free for the victim */
+}
+
+static void check_all_met(void)
+{
+    uint32_t subscribers = victim->attached ? 2 : 1;
+
+    SIM_CHECK(SIM_AS(peer, sim_announce(peer)) >= subscribers, "a subscriber is not met by who publishes after it came");
+}
+
+void sim_test_subscribers_come_at_once(void)
+{
+    static const struct sim_stop stops[] = {
+        { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_GOES_ON },
+        { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_DIES },
+        { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_DIES_RECOVERED },
+    };
+
+    for (uint32_t i = 0; i < SIM_COUNT(stops); i++)
+        sim_stop_everywhere(&stops[i]);
+}
+
 /* ---- the names and numbers of topics ---- */
 
 static void stage_no_topic(void)

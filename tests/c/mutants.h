@@ -208,7 +208,7 @@
     CAUGHT(T_LAST, CAS_AS_STORE, "directed: the recoverer of a subscriber may stop or die at any step")                \
     EQUIVALENT(T_ALONE, CAS_AS_STORE,                                                                                  \
         "while one ticket is set and no other, nobody but its holder changes the block word")                          \
-    CAUGHT(Q_INDICES, CAS_AS_STORE, "random")                                                                          \
+    CAUGHT(Q_INDICES, CAS_AS_STORE, "directed: subscribers that come at once are all met")                             \
     CAUGHT(Q3, CAS_AS_STORE, "directed: who finds no subscriber index leaves nothing behind")                          \
     CAUGHT(QC_SUB, CAS_AS_STORE, "directed: who finds no subscriber index leaves nothing behind")                      \
     CAUGHT(Q_TOPIC, CAS_AS_STORE, "directed: a helper does not open the half-built topic of a later maker")            \
@@ -252,7 +252,6 @@
     EQUIVALENT(T_WORDS, SWAP_SECOND, "both before T_FANOUT")                                                           \
     EQUIVALENT(T_WANT, SWAP_SECOND, "both before T_FANOUT")                                                            \
     CAUGHT(T_CLEAR, SWAP_SECOND, "directed: who edits a published message in place has it alone")                      \
-    CAUGHT(Q_TOPIC, SWAP_SECOND, "random")                                                                             \
     CAUGHT(Q1_FIELD, SWAP_SECOND, "directed: two makers of one name get one queue")
 
 #define LAP_GAPS(CAUGHT, EQUIVALENT) \

@@ -95,6 +95,7 @@ const struct sim_directed sim_directed_tests[] = {
     { "M7", "nobody has a message alone that is still to be posted", sim_test_editor_beside_publisher },
     { "D4", "a subscriber index is not used again while a message is held under it", sim_test_index_while_held },
     { "U17", "who finds no subscriber index leaves nothing behind", sim_test_no_index_left },
+    { "U17", "subscribers that come at once are all met", sim_test_subscribers_come_at_once },
     { "M13", "a topic has one number, whoever dies making it", sim_test_topic_has_one_number },
     { "H3 M13", "a helper does not open the half-built topic of a later maker", sim_test_helper_of_former_topic },
 };

@@ -100,6 +100,7 @@ void sim_test_editor_is_alone(void);
 void sim_test_editor_beside_publisher(void);
 void sim_test_index_while_held(void);
 void sim_test_no_index_left(void);
+void sim_test_subscribers_come_at_once(void);
 void sim_test_topic_has_one_number(void);
 void sim_test_helper_of_former_topic(void);
 
