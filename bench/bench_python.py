@@ -14,7 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import alone
 import loops
+import team
 from futex import Words, ping_futex, pong_futex
 from pair import End, Pair
 from report import Line, report
@@ -104,6 +106,21 @@ def futex(pair: Pair) -> float:
         words.close()
 
 
+def alone_here(function: Callable[..., float], *arguments: Any) -> Take:
+    """What this process does by itself, in the pair's region."""
+    return lambda pair: function(pair.region, *arguments)
+
+
+def in_a_crowd(processes: int, queues: int) -> Take:
+    """Microseconds of a hand-over within one process, in a region of so many processes and queues."""
+
+    def take(pair: Pair) -> float:
+        with alone.crowd(processes, queues) as region:
+            return min(alone.hand_over(region, COUNT // 10) for _ in range(10))
+
+    return take
+
+
 # ---- the table ----------------------------------------------------------------------------------------------
 
 
@@ -120,6 +137,7 @@ class Figure(NamedTuple):
 PROBE = "bare cache line, round trip"
 RING, RING_ONE_WAY = "spin ring, round trip, 8 B", "spin ring, one way"
 IN_PLACE = "round trip, in place, 8 B"
+FORWARD, FEW = "forward, 8 B", "hand-over, 2 processes, 1 queue"
 FUTEX = "bare futex, round trip"
 
 FIGURES = [
@@ -181,6 +199,36 @@ FIGURES = [
         "≤",
         lambda medians: 1.2 * medians[FUTEX],
     ),
+    Figure(FORWARD, "µs", alone_here(alone.forward, 8, ROUNDS)),
+    Figure(
+        "forward, 16 MiB",
+        "µs",
+        alone_here(alone.forward, 16 * MIB, ROUNDS),
+        "≤",
+        lambda medians: 1.15 * medians[FORWARD],
+    ),
+    Figure("edit and send, 8 B", "µs", alone_here(alone.edit, 8, ROUNDS)),
+    Figure("edit and send, 16 MiB", "µs", alone_here(alone.edit, 16 * MIB, ROUNDS)),
+    Figure("loan and discard, 1 B to 1 MiB mixed", "µs", alone_here(alone.lend_mixed, ROUNDS)),
+    Figure(
+        "open an existing region", "µs", lambda pair: median(alone.open_existing(pair.region, 200)), "≤", lambda _: 200
+    ),
+    Figure(FEW, "µs", in_a_crowd(2, 1)),
+    Figure(
+        "hand-over, 1,024 processes, 1,000 queues",
+        "µs",
+        in_a_crowd(alone.PROCESSES, alone.QUEUES),
+        "≤",
+        lambda medians: 1.05 * medians[FEW],
+    ),
+    Figure("two to one, bytes", "M/s", lambda pair: team.many_to_one(pair.region, 2, COUNT // 2), "≥", lambda _: 5),
+    Figure(
+        "publish 1 MiB, filled, to 3",
+        "/s",
+        lambda pair: team.publish_filled(pair.region, 3, MIB, 3000),
+        "≥",
+        lambda _: 45_000,
+    ),
 ]
 
 
@@ -212,7 +260,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where to save the figures")
     options = parser.parse_args()
-    rivals = {PROBE, RING, RING_ONE_WAY, IN_PLACE, FUTEX, "memcpy, 1 MiB", "memcpy, 16 MiB"}
+    rivals = {PROBE, RING, RING_ONE_WAY, IN_PLACE, FUTEX, FORWARD, FEW, "memcpy, 1 MiB", "memcpy, 16 MiB"}
     report(
         take([figure for figure in FIGURES if options.only in figure.name or figure.name in rivals], options.runs),
         options.json,

@@ -111,11 +111,31 @@ region.close()
 """
 
 
-def instructions(nbytes: int, count: int, folder: Path) -> int:
+PASSING_ON = """
+import sys, shmq
+nbytes, count, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+region = shmq.open("r", size="32MiB")
+tx, rx = region.sender("q"), region.receiver("q")
+if how == "publish":
+    tx = region.publisher("t")
+    rx = region.subscriber("t")
+tx.loan(nbytes).send()
+for _ in range(count):
+    message = rx.receive()
+    if how == "edit":
+        message.edit(tx).send()
+    else:
+        message.forward(tx)
+rx.receive().release()
+region.close()
+"""
+
+
+def instructions(nbytes: int, count: int, folder: Path, program: str = HAND_OVERS, *more: str) -> int:
     """Instructions of a process that hands `count` messages over in place, as valgrind counts them."""
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={folder}/out"]
     command += [f"--log-file={folder}/log"]
-    command += [sys.executable, "-S", "-c", HAND_OVERS, str(nbytes), str(count)]
+    command += [sys.executable, "-S", "-c", program, str(nbytes), str(count), *more]
     subprocess.run(command, env=environment() | {"PYTHONHASHSEED": "0"}, check=True, timeout=50)
     found = re.search(r"I\s+refs:\s+([\d,]+)", (folder / "log").read_text())
     assert found
@@ -127,6 +147,14 @@ def test_a_hand_over_takes_as_many_instructions_for_16_mib_as_for_8_bytes(tmp_pa
     count = 300
     small_ones, large_ones = (instructions(nbytes, count, tmp_path) for nbytes in (8, 16 << 20))
     assert (large_ones - small_ones) / count < 1000  # of about 7,000; a copy would take a million
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind, to count instructions")
+@pytest.mark.parametrize("how", ["forward", "edit", "publish"])
+def test_passing_on_takes_as_many_instructions_for_16_mib_as_for_8_bytes(tmp_path: Path, how: str) -> None:
+    count = 300
+    small_ones, large_ones = (instructions(nbytes, count, tmp_path, PASSING_ON, how) for nbytes in (8, 16 << 20))
+    assert (large_ones - small_ones) / count < 500  # of about 2,000
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, to count system calls")
