@@ -27,6 +27,7 @@ from shmq.errors import RegionCorruptError
 
 
 @cython.final
+@cython.no_gc_clear  # a collector would clear the region before __dealloc__ can give the claim up
 cdef class Receiver(Endpoint):
     """The receiving end of a queue. Iterating yields messages until the queue is shut down and empty.
 
@@ -216,8 +217,10 @@ cdef class Message:
         if tx is None:
             return 0
         if tx.region is not self.region:
-            raise ValueError(f"{tx!r} belongs to region {tx.region.name!r}, the message to {self.region.name!r}: pass "
-                             "a copy on with tx.send(message)")
+            same = tx.region.name == self.region.name
+            other = "another opening of the region" if same else f"region {tx.region.name!r}"
+            raise ValueError(f"{tx!r} belongs to {other}, the message to {self.region.name!r}: pass a copy on with "
+                             "tx.send(message)")
         if not tx.is_open:
             tx.refuse()
         return 0

@@ -456,6 +456,14 @@ def test_another_regions_sender_is_refused_and_both_are_named(origin: Callable[.
         message.release()
 
 
+def test_another_opening_of_the_same_region_is_refused_as_such() -> None:
+    with small() as region, Region.attach("r") as again:
+        message = queued_message(region)
+        for call in (message.edit, message.forward):
+            with pytest.raises(ValueError, match="belongs to another opening of the region, the message to 'r'"):
+                call(again.sender("q"))
+
+
 @ORIGINS
 def test_a_closed_sender_is_refused_and_the_message_is_still_ones_own(origin: Callable[..., Any]) -> None:
     with small() as region:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Receivers: timeouts, iteration, claims on a queue, competing receivers, deletion."""
 
+import gc
 import os
 import queue
 import random
@@ -169,6 +170,17 @@ def test_a_claim_ends_with_its_handle_however_that_ends() -> None:
             kept = other.receiver("q")
         assert kept.closed
         region.receiver("q")
+
+
+def test_a_receiver_in_a_reference_cycle_gives_its_claim_up_when_that_is_collected() -> None:
+    with small() as region:
+        for make in (lambda: region.receiver("q"), lambda: region.subscriber("t")):
+            box: list[Any] = [make()]
+            box.append(box)
+            del box
+            gc.collect()
+        region.receiver("q")
+        assert region.publisher("t").subscribers == 0
 
 
 def test_a_late_close_does_not_take_anothers_claim_away() -> None:
