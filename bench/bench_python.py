@@ -222,6 +222,7 @@ FIGURES = [
         lambda medians: 1.05 * medians[FEW],
     ),
     Figure("two to one, bytes", "M/s", lambda pair: team.many_to_one(pair.region, 2, COUNT // 2), "≥", lambda _: 5),
+    Figure("publish 1 MiB, filled, to 3, one process", "/s", alone_here(alone.publish_filled, 3, MIB, 3000)),
     Figure(
         "publish 1 MiB, filled, to 3",
         "/s",
