@@ -34,7 +34,8 @@ cdef class Attachment:
     cdef int check_memory(self) except -1
     cdef uint32_t pins(self, uint32_t *blocks) noexcept
     cdef int warn_undelivered(self) except -1
-    cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1
+    cdef int check_sending(self) except -1
+    cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1
     cdef void settle(self) noexcept
     cdef int tick(self, bint slept) except -1
     cdef int recover_dead(self) except -1

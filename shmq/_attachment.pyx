@@ -15,9 +15,10 @@ from shmq._c cimport (
 )
 from shmq._files cimport (
     shmq_attached, shmq_attached_add, shmq_attached_first, shmq_attached_free, shmq_attached_leave,
-    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_guard_install, shmq_os_now, shmq_region_forget,
-    shmq_region_list, shmq_region_look, shmq_region_open, shmq_region_options, shmq_region_recover,
-    shmq_region_sweep_due, shmq_region_tell_loss, shmq_region_unlink, shmq_region_visit,
+    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_guard_install, shmq_os_now, shmq_region_attach_handed,
+    shmq_region_create_anonymous, shmq_region_forget, shmq_region_list, shmq_region_look, shmq_region_open,
+    shmq_region_options, shmq_region_recover, shmq_region_sweep_due, shmq_region_tell_loss, shmq_region_unlink,
+    shmq_region_visit,
 )
 from shmq._types cimport explain, format_of
 
@@ -91,19 +92,24 @@ cdef int remove_name(const char *name, const char *directory, bint missing_ok, s
 cdef class Attachment:
     """The part of a Region that messages, loans, senders and receivers lean on. Not public."""
 
-    cdef int begin(self, const shmq_region_options *wanted, shmq_error *error) except? -1:
-        """Attach or create. A result of the core; on SHMQ_OK everything is open."""
+    cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1:
+        """Attach or create; without a name to what was handed. A result of the core; on SHMQ_OK everything is open."""
         cdef int result
         self.place = shmq_attached_new()
         if self.place == NULL:
             raise MemoryError
         shmq_guard_install()  # each time: somebody may have taken the signal since
         with nogil:
-            result = shmq_region_open(&self.place.region, wanted, error)
+            if handed:
+                result = shmq_region_attach_handed(&self.place.region, handed, wanted, error)
+            elif wanted.name:
+                result = shmq_region_open(&self.place.region, wanted, error)
+            else:
+                result = shmq_region_create_anonymous(&self.place.region, wanted, error)
         if result == SHMQ_OK:
             self.place.handle = <void *> self
             shmq_attached_add(self.place)
-            self.name = wanted.name.decode()
+            self.name = wanted.name.decode() if wanted.name else None
             self.actor = &self.place.region.self
             self.map = &self.place.region.map
             self.is_open = self.mapped = True
@@ -113,12 +119,19 @@ cdef class Attachment:
 
     cdef int check(self) except -1:
         if self.forked:
-            raise ForkedHandleError(f"region {self.name!r} was opened by the parent of this process: "
+            raise ForkedHandleError(f"{explain().region_title(self.name)} was opened by the parent of this process: "
                                     "open it here again")
         if self.is_closed:
-            raise ValueError(f"region {self.name!r} has been closed")
+            raise ValueError(f"{explain().region_title(self.name)} has been closed")
         if not self.is_open:
             self.refuse_lost()
+        return 0
+
+    cdef int check_sending(self) except -1:
+        """Refuse where message data can only be read."""
+        self.check()
+        if self.place.region.receive_only:
+            raise explain().receive_only(self)
         return 0
 
     cdef int refuse_lost(self) except -1:
@@ -202,8 +215,9 @@ cdef class Attachment:
         left = shmq_undelivered(self.map)
         if left:
             import warnings
-            warnings.warn(f"region {self.name!r} is closed by its last process with {left} messages undelivered: "
-                          "they are gone; open it with persist=True to keep them", ResourceWarning, stacklevel=1)
+            warnings.warn(f"{explain().region_title(self.name)} is closed by its last process with {left} messages "
+                          "undelivered: they are gone; open it with persist=True to keep them",
+                          ResourceWarning, stacklevel=1)
         return 0
 
     def close(self):
@@ -224,6 +238,12 @@ cdef class Attachment:
             self.is_open = False
             self.is_closed = True
             self.settle()
+
+    def __copy__(self):
+        raise TypeError(f"cannot copy {self!r}: use this one, or open another")
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
 
     def __enter__(self):
         self.check()

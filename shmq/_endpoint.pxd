@@ -16,6 +16,7 @@ cdef class Endpoint:
 
     cdef int refuse(self) except -1
     cdef int wait(self, const shmq_queue_ref *ref, uint64_t started, uint64_t deadline, bint *slept) except -1
+    cdef tuple recipe(self)
     cdef int fail(self, int result, bint waited) except -1
 
 

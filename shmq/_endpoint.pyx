@@ -35,6 +35,11 @@ cdef Py_ssize_t refuse_index(Py_ssize_t at, Py_ssize_t nbytes) except -1:
     raise IndexError(f"index {at} is out of range for a payload of {nbytes} bytes")
 
 
+def _open_again(region, kind, queue, settings):
+    """What a pickled sender or receiver becomes: another one of the same queue, through the unpickled region."""
+    return getattr(region, kind)(queue, **settings)
+
+
 cdef class Endpoint:
     """What senders and receivers have in common: a queue and how to wait for it."""
 
@@ -84,6 +89,22 @@ cdef class Endpoint:
         if not (self.is_open and region.is_open):
             self.refuse()
         return 0
+
+    cdef tuple recipe(self):
+        """How another process opens the same: the Region's method, and what it takes besides the name."""
+        raise NotImplementedError
+
+    def __reduce__(self):
+        if self.closed:
+            self.refuse()
+        kind, settings = self.recipe()
+        return _open_again, (self.region, kind, self.queue, settings)
+
+    def __copy__(self):
+        raise TypeError(f"cannot copy {self!r}: use this one, or open another")
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
 
     cdef int fail(self, int result, bint waited) except -1:
         """Raise what a result of the core means here: of memory that is gone, nothing but that."""

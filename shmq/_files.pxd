@@ -12,6 +12,8 @@ from shmq._c cimport shmq_actor, shmq_map, shmq_queue_ref
 
 cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_REGION_EITHER, SHMQ_REGION_CREATE, SHMQ_REGION_ATTACH
+    int SHMQ_ERROR_PERMISSION
+    int SHMQ_HANDED_ADMIN, SHMQ_HANDED_DATA, SHMQ_HANDED_LOCK
 
     struct shmq_error:
         int code, os_errno
@@ -28,14 +30,19 @@ cdef extern from "shmq/shmq.h" nogil:
         uint64_t size, granule
         uint32_t max_processes, max_queues, mode
         int how
-        c_bool persist, prefault
+        c_bool persist, prefault, receive_only, sole_writer
+
+    struct shmq_directory:
+        c_bool per_user, shared
+        char path[1]
 
     struct shmq_region:
+        shmq_directory directory
         shmq_map map
         shmq_actor self
         shmq_queue_ref inbox
         uint64_t id, pid
-        c_bool persist
+        c_bool persist, receive_only
 
     struct shmq_region_info:
         char name[101]
@@ -47,6 +54,10 @@ cdef extern from "shmq/shmq.h" nogil:
     ctypedef void shmq_region_visit(void *context, const shmq_region_info *info) noexcept
 
     int shmq_region_open(shmq_region *region, const shmq_region_options *options, shmq_error *error)
+    int shmq_region_create_anonymous(shmq_region *region, const shmq_region_options *options, shmq_error *error)
+    int shmq_region_attach_handed(shmq_region *region, const int *handed, const shmq_region_options *options,
+                                  shmq_error *error)
+    int shmq_region_hand(shmq_region *region, c_bool receive_only, int *handed, shmq_error *error)
     void shmq_region_forget(shmq_region *region)
     int shmq_region_look(const shmq_region *region, shmq_error *error)
     void shmq_region_tell_loss(const shmq_region *region, int *usable)

@@ -106,6 +106,7 @@ cdef uint64_t size_of(object what, Attachment region) except? 0xFFFFFFFFFFFFFFFF
     return number
 
 
+@cython.auto_pickle(False)
 cdef class Lender(Endpoint):
     """What senders and publishers have in common: they lend blocks, and send them or copies."""
 

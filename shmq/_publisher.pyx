@@ -15,6 +15,7 @@ from shmq._loan cimport Lender
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Publisher(Lender):
     """The sending end of a topic. Any number may publish to one topic, from any process.
 
@@ -24,6 +25,9 @@ cdef class Publisher(Lender):
 
     Thread-safety: may be shared between threads.
     """
+
+    cdef tuple recipe(self):
+        return "publisher", {}
 
     cdef object answer(self, int reached):
         return reached

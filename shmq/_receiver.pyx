@@ -10,24 +10,27 @@ from libc.string cimport memcpy
 
 from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
-    Py_REFCNT, SHMQ_EMPTY, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_LENGTH_ENVELOPE, SHMQ_OK, SHMQ_POSITION_UNKNOWN,
-    SHMQ_SHARED_BLOCK,
+    Py_REFCNT, SHMQ_EMPTY, SHMQ_KIND_INBOX, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
+    SHMQ_POSITION_UNKNOWN, SHMQ_SHARED_BLOCK,
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_edit, shmq_envelope_copy, shmq_hold, shmq_hold_check,
-    shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load, shmq_queue_dropped,
-    shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn, shmq_unsubscribe,
+    shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load, shmq_queue_describe,
+    shmq_queue_dropped, shmq_queue_info, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
+    shmq_unsubscribe,
 )
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
 from shmq._files cimport shmq_os_now
 from shmq._loan cimport DROPPED, Lender, lend, loan_new
 from shmq._sender cimport Sender
+from shmq._types cimport explain
 from shmq._within cimport within
 
-from shmq import errors
+from shmq import errors, options
 from shmq.errors import RegionCorruptError
 
 
 @cython.final
 @cython.no_gc_clear  # a collector would clear the region before __dealloc__ can give the claim up
+@cython.auto_pickle(False)
 cdef class Receiver(Endpoint):
     """The receiving end of a queue. Iterating yields messages until the queue is shut down and empty.
 
@@ -123,6 +126,19 @@ cdef class Receiver(Endpoint):
         message.held = True
         return message
 
+    cdef tuple recipe(self):
+        cdef shmq_queue_info info
+        settings = {"depth": self.ref.depth, "spin": self.fixed_spin if self.fixed_spin >= 0 else None}
+        if self.ref.kind == SHMQ_KIND_INBOX:
+            raise TypeError(f"cannot pickle the inbox of process {self.queue!r}: another process has its own, and "
+                            "sends to this one through region.peer")
+        if shmq_queue_describe(self.region.map, self.ref.qid, &info):
+            settings["overflow"] = options.OVERFLOW[info.policy]
+        if self.ref.kind == SHMQ_KIND_SUBSCRIBER:
+            return "subscriber", settings
+        settings["shared"] = self.shared
+        return "receiver", settings
+
     def __iter__(self):
         return self
 
@@ -217,10 +233,11 @@ cdef class Message:
         if tx is None:
             return 0
         if tx.region is not self.region:
-            same = tx.region.name == self.region.name
-            other = "another opening of the region" if same else f"region {tx.region.name!r}"
-            raise ValueError(f"{tx!r} belongs to {other}, the message to {self.region.name!r}: pass a copy on with "
-                             "tx.send(message)")
+            texts = explain()
+            same = tx.region.name is not None and tx.region.name == self.region.name
+            other = "another opening of the region" if same else texts.region_title(tx.region.name)
+            raise ValueError(f"{tx!r} belongs to {other}, the message to {texts.region_title(self.region.name)}: pass "
+                             "a copy on with tx.send(message)")
         if not tx.is_open:
             tx.refuse()
         return 0
@@ -264,12 +281,14 @@ cdef class Message:
         Raises:
             BufferError: Views of the message live; it is still yours.
             OutOfBlocks: No block for the copy in time; the message is still yours.
+            RegionPermissionError: The region was opened with access="receive"; the message is still yours.
             ValueError: The message was released, or `tx` belongs to another region.
         """
         cdef shmq_hold hold
         if timeout is not None:
             timeout = check_timeout(timeout)
         self.check_target(tx)
+        self.region.check_sending()
         self.alone("editing it")
         if self.own():
             self.held = False

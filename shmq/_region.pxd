@@ -7,6 +7,7 @@ from shmq._endpoint cimport Endpoint
 
 
 cdef class Region(Attachment):
+    cdef tuple hand(self, bint receive_only)
     cdef str holder_name(self, uint64_t claim)
     cdef void begin_end(self, Endpoint end, str queue, double spin)
     cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import os
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from typing_extensions import Never, Self
@@ -12,12 +13,14 @@ from .info import ProcessInfo, RegionInfo
 
 __test__: dict[str, Any]
 
+_Access = Literal["both", "receive"]
+
 def open(
-    name: str,
+    name: str | None,
     size: int | str | None = None,
     *,
     process: str | None = None,
-    access: Literal["both"] = "both",
+    access: _Access = "both",
     persist: bool = False,
     granule: int | str | None = None,
     mode: int = 0o600,
@@ -25,6 +28,7 @@ def open(
     prefault: bool = False,
     max_processes: int = 128,
     max_queues: int = 256,
+    sole_writer: bool = False,
 ) -> Region: ...
 def list_regions(dir: str | os.PathLike[str] | None = None) -> list[RegionInfo]: ...
 def unlink(name: str, missing_ok: bool = False, *, dir: str | os.PathLike[str] | None = None) -> None: ...
@@ -34,11 +38,11 @@ class Region(Attachment):
     @classmethod
     def create(
         cls,
-        name: str,
+        name: str | None,
         size: int | str | None = None,
         *,
         process: str | None = None,
-        access: Literal["both"] = "both",
+        access: _Access = "both",
         persist: bool = False,
         granule: int | str | None = None,
         mode: int = 0o600,
@@ -46,6 +50,7 @@ class Region(Attachment):
         prefault: bool = False,
         max_processes: int = 128,
         max_queues: int = 256,
+        sole_writer: bool = False,
     ) -> Self: ...
     @classmethod
     def attach(
@@ -54,10 +59,23 @@ class Region(Attachment):
         *,
         timeout: float | None = 0,
         process: str | None = None,
-        access: Literal["both"] = "both",
+        access: _Access = "both",
         mode: int = 0o600,
         dir: str | os.PathLike[str] | None = None,
     ) -> Self: ...
+    @classmethod
+    def from_filenos(
+        cls,
+        filenos: Iterable[int],
+        *,
+        process: str | None = None,
+        access: _Access | None = None,
+        prefault: bool = False,
+    ) -> Self: ...
+    def filenos(self, access: _Access | None = None) -> tuple[int, int, int]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    @property
+    def access(self) -> _Access: ...
     @property
     def size(self) -> int: ...
     @property

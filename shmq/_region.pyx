@@ -20,9 +20,12 @@ from shmq._receiver cimport Receiver
 from shmq._sender cimport Sender
 from shmq._types cimport explain, late
 from shmq._files cimport (
-    SHMQ_REGION_ATTACH, SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_info, shmq_region_need_inbox,
+    SHMQ_ERROR_PERMISSION, SHMQ_HANDED_ADMIN, SHMQ_HANDED_DATA, SHMQ_HANDED_LOCK, SHMQ_REGION_ATTACH,
+    SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_hand, shmq_region_info, shmq_region_need_inbox,
     shmq_region_options, shmq_region_recover, shmq_region_refusal,
 )
+
+import os
 
 from shmq import errors, options
 
@@ -35,18 +38,21 @@ cdef shmq_policy policy_of(object overflow) except *:
     return SHMQ_POLICY_DROP_NEWEST if name == "drop_newest" else SHMQ_POLICY_BLOCK
 
 
-cdef object open_region(object type, dict given, int how):
-    """Create or attach, as `how` says; `given` has been through options.region_options."""
+cdef Region open_region(dict given, int how):
+    """Create or attach, as `how` says; `given` has been through options.region_options or handed_options."""
     cdef Region region = Region.__new__(Region)
     cdef shmq_region_options wanted
     cdef shmq_error error
-    cdef bytes name = given["name"].encode()
+    cdef bytes name = given["name"].encode() if given["name"] is not None else None
     cdef bytes directory = given["dir"]
     cdef bytes process = given["process"].encode() if given["process"] is not None else None
+    cdef int[3] handed
     cdef int result
     texts = explain()
     memset(&wanted, 0, sizeof(wanted))
-    wanted.name = name
+    if "filenos" in given:
+        handed[SHMQ_HANDED_ADMIN], handed[SHMQ_HANDED_DATA], handed[SHMQ_HANDED_LOCK] = given["filenos"]
+    wanted.name = <char *> name if name is not None else NULL
     wanted.directory = <char *> directory if directory is not None else NULL
     wanted.process = <char *> process if process is not None else NULL
     wanted.size = given["size"]
@@ -57,23 +63,50 @@ cdef object open_region(object type, dict given, int how):
     wanted.how = how
     wanted.persist = given["persist"]
     wanted.prefault = given["prefault"]
-    result = region.begin(&wanted, &error)
+    wanted.receive_only = given["access"] == "receive"
+    wanted.sole_writer = given["sole_writer"]
+    result = region.begin(&wanted, handed if "filenos" in given else NULL, &error)
     if result != SHMQ_OK:
         raise texts.region_error(facts_of(&error), given)
+    if given["access"] == "both" and region.place.region.receive_only:
+        region.close()
+        raise texts.receive_only(region)
     return region
 
 
+def _attach_again(name, dir, mode, access, uint64_t region_id):
+    """What a pickled region becomes: the same region, or an error."""
+    given = options.region_options(name, None, None, access, False, None, mode, dir, False, 128, 256, False)
+    cdef Region region = open_region(given, SHMQ_REGION_ATTACH)
+    if region.place.region.id != region_id:
+        region.close()
+        raise explain().another_region(name)
+    return region
+
+
+def _attach_handed(handed, access):
+    """What a pickled anonymous region becomes in the process that multiprocessing starts with it."""
+    filenos = [one.detach() for one in handed]
+    try:
+        return Region.from_filenos(filenos, access=access)
+    finally:
+        for fileno in filenos:
+            os.close(fileno)
+
+
 def open(name, size=None, *, process=None, access="both", persist=False, granule=None, mode=0o600, dir=None,
-         prefault=False, max_processes=128, max_queues=256):
+         prefault=False, max_processes=128, max_queues=256, sole_writer=False):
     """Create the region `name`, or attach to it where it is there already. Any number of processes may race.
 
     Args:
-        name: Letters, digits, `.`, `_` and `-`, at most 100 characters.
+        name: Letters, digits, `.`, `_` and `-`, at most 100 characters. None: create an anonymous region, which no
+            file denotes; see `Region.filenos`.
         size: Bytes of message memory, a number or a text such as "256MiB"; 32 MiB where it is created without. One
             above the size of the region that is there is an error.
         process: This process's name, by which others reach its inbox; `pid-N` where it has none. No other process of
             the region may have it.
-        access: "both"; receive-only access is not there yet.
+        access: "both", or "receive": this process cannot write messages, by no means, because the kernel maps them
+            for reading only.
         persist: Keep the region when its last process closes or dies.
         granule: Bytes of the smallest block, a power of two; chosen by size.
         mode: File mode; 0o660 shares with the group of `dir`: its members can attach, and are trusted.
@@ -82,6 +115,8 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         prefault: Touch all message memory now.
         max_processes: How many may attach at once, up to 1,024.
         max_queues: How many queues it may have, up to 1,024.
+        sole_writer: Of an anonymous region: seal it, so that no other process can ever write messages, whatever it
+            does and whoever runs it; all others are receive-only.
 
     Returns:
         A Region.
@@ -98,8 +133,8 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         ValueError: An argument out of range.
     """
     given = options.region_options(name, size, process, access, persist, granule, mode, dir, prefault, max_processes,
-                                   max_queues)
-    return open_region(Region, given, SHMQ_REGION_EITHER)
+                                   max_queues, sole_writer)
+    return open_region(given, SHMQ_REGION_EITHER)
 
 
 cdef void note_region(void *context, const shmq_region_info *info) noexcept with gil:
@@ -170,15 +205,17 @@ cdef class Region(Attachment):
 
     @classmethod
     def create(cls, name, size=None, *, process=None, access="both", persist=False, granule=None, mode=0o600, dir=None,
-               prefault=False, max_processes=128, max_queues=256):
-        """Create a region that must not exist yet. Arguments and errors as for `shmq.open`.
+               prefault=False, max_processes=128, max_queues=256, sole_writer=False):
+        """Create a region that must not exist yet; with name None one without a name.
+
+        Arguments and errors as for `shmq.open`.
 
         Raises:
             RegionExistsError: There is one of that name.
         """
         given = options.region_options(name, size, process, access, persist, granule, mode, dir, prefault,
-                                       max_processes, max_queues)
-        return open_region(cls, given, SHMQ_REGION_CREATE)
+                                       max_processes, max_queues, sole_writer)
+        return open_region(given, SHMQ_REGION_CREATE)
 
     @classmethod
     def attach(cls, name, *, timeout=0, process=None, access="both", mode=0o600, dir=None):
@@ -191,8 +228,91 @@ cdef class Region(Attachment):
         Raises:
             RegionNotFoundError: There is none, in time.
         """
-        given = options.region_options(name, None, process, access, False, None, mode, dir, False, 128, 256)
-        return options.until(timeout, lambda: open_region(cls, given, SHMQ_REGION_ATTACH), errors.RegionNotFoundError)
+        if name is None:
+            raise TypeError("name is None: attach to an anonymous region with Region.from_filenos")
+        given = options.region_options(name, None, process, access, False, None, mode, dir, False, 128, 256, False)
+        return options.until(timeout, lambda: open_region(given, SHMQ_REGION_ATTACH), errors.RegionNotFoundError)
+
+    @classmethod
+    def from_filenos(cls, filenos, *, process=None, access=None, prefault=False):
+        """Attach to the anonymous region that descriptors denote, wherever they came from.
+
+        Args:
+            filenos: The three that `filenos` returned, or as they were received from another process, in that order.
+                They stay the caller's, to be closed or used again: the region keeps duplicates.
+            process: This process's name, for `Region.processes` and `Message.sender`.
+            access: "both" or "receive" as for `shmq.open`; None takes what the descriptors allow.
+            prefault: Touch all message memory now.
+
+        Returns:
+            A Region.
+
+        Raises:
+            RegionSecurityError: They are not the descriptors of one anonymous region.
+            RegionPermissionError: access is "both" and they only allow to receive.
+            RegionVersionError: Made by another version.
+            RegistryFullError: `max_processes` are attached.
+            RegionFileError: One of them is not open.
+            ValueError: Not three numbers, or an argument out of range.
+        """
+        return open_region(options.handed_options(filenos, process, access, prefault), SHMQ_REGION_ATTACH)
+
+    def filenos(self, access=None):
+        """The descriptors of an anonymous region, to be handed on to a process that is to attach.
+
+        multiprocessing does it unasked: a region, sender or receiver can be an argument of a Process that is started
+        with spawn or forkserver. By hand, over a Unix socket, a descriptor travels as one of the receiving process's::
+
+            socket.send_fds(connection, [b"-"], region.filenos())
+
+            _, filenos, _, _ = socket.recv_fds(connection, 1, 3)
+            region = Region.from_filenos(filenos)
+            for fileno in filenos:
+                os.close(fileno)
+
+        Args:
+            access: "receive" hands on a descriptor that cannot write messages. Another user who gets it cannot open
+                the memory for writing again; a process of the same user could if it meant to, but for a region made
+                with `sole_writer`. None: as this process has it.
+
+        Returns:
+            A tuple of three ints, admin, data and lock. They stay the region's and are closed with it. Who has one
+            keeps the memory, even where no process is attached.
+
+        Raises:
+            ValueError: The region has a name, or has been closed.
+            RegionPermissionError: access is "both" and this process can only receive.
+        """
+        if access is None:
+            access = self.access
+        return self.hand(options.access_to(access) == "receive")
+
+    cdef tuple hand(self, bint receive_only):
+        cdef shmq_error error
+        cdef int[3] handed
+        cdef int result
+        self.check()
+        if self.name is not None:
+            raise ValueError(f"region {self.name!r} is not anonymous: attach to it by its name")
+        result = shmq_region_hand(&self.place.region, receive_only, handed, &error)
+        if result == SHMQ_ERROR_PERMISSION:
+            raise explain().receive_only(self)
+        if result != SHMQ_OK:
+            raise explain().region_error(facts_of(&error), {"name": None})
+        return handed[SHMQ_HANDED_ADMIN], handed[SHMQ_HANDED_DATA], handed[SHMQ_HANDED_LOCK]
+
+    def __reduce__(self):
+        self.check()
+        if self.name is not None:
+            directory = None
+            if not self.place.region.directory.per_user:
+                directory = os.fsdecode(<char *> self.place.region.directory.path)
+            mode = 0o660 if self.place.region.directory.shared else 0o600
+            return _attach_again, (self.name, directory, mode, self.access, self.place.region.id)
+        from multiprocessing import context, reduction
+        if context.get_spawning_popen() is None:
+            raise explain().not_for_pickle(self)
+        return _attach_handed, (tuple([reduction.DupFd(fileno) for fileno in self.filenos()]), self.access)
 
     cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1:
         """Find or make the queue and let `end` denote it."""
@@ -237,9 +357,11 @@ cdef class Region(Attachment):
         Raises:
             RegistryFullError: The region has `max_queues` queues already.
             RegionSpaceError: No shared memory is left for the queue's slots.
+            RegionPermissionError: The region was opened with access="receive".
             ValueError: A name or depth out of range.
         """
         cdef Sender sender = Sender.__new__(Sender)
+        self.check_sending()
         self.open_queue(sender, queue, options.queue_depth(depth if depth is not None else 1024))
         sender.receives = False
         sender.is_open = True
@@ -316,9 +438,11 @@ cdef class Region(Attachment):
 
         Raises:
             RegistryFullError: The region has as many topics as it can, a quarter of `max_queues`.
+            RegionPermissionError: The region was opened with access="receive".
             ValueError: A name out of range.
         """
         cdef Publisher publisher = Publisher.__new__(Publisher)
+        self.check_sending()
         shmq_publisher_init(&publisher.publisher, self.open_topic(topic))
         self.begin_end(publisher, topic, -1)
         publisher.is_open = True
@@ -400,11 +524,12 @@ cdef class Region(Attachment):
 
         Raises:
             NoReceiver: No process of that name is attached.
+            RegionPermissionError: The region was opened with access="receive".
             ValueError: A name out of range.
         """
         cdef Sender sender = Sender.__new__(Sender)
         cdef bytes text = options.process_name(process).encode()
-        self.check()
+        self.check_sending()
         self.recover_dead()
         if shmq_queue_find_inbox(self.map, text, &sender.ref) != SHMQ_OK:
             self.check_memory()
@@ -438,7 +563,7 @@ cdef class Region(Attachment):
         spec.name = text
         if shmq_queue_open(self.actor, &spec, False, &ref) != SHMQ_OK:
             self.check_memory()
-            raise ValueError(f"region {self.name!r} has no queue {name!r}")
+            raise ValueError(f"{explain().region_title(self.name)} has no queue {name!r}")
         shmq_queue_delete(self.actor, &ref)
 
     def recover(self):
@@ -574,10 +699,16 @@ cdef class Region(Attachment):
         return 1 << self.place.region.map.geometry.granule_shift
 
     @property
+    def access(self):
+        """"both", or "receive" where this process cannot write messages."""
+        return "receive" if self.place.region.receive_only else "both"
+
+    @property
     def closed(self):
         """Whether it has been closed."""
         return self.is_closed
 
     def __repr__(self):
+        name = repr(self.name) if self.name is not None else "anonymous"
         state = ", closed" if self.is_closed else "" if self.is_open else ", gone"
-        return f"<shmq.Region {self.name!r}, {self.size} bytes{state}>"
+        return f"<shmq.Region {name}, {self.size} bytes{state}>"

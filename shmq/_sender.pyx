@@ -17,11 +17,15 @@ cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Sender(Lender):
     """The sending end of a queue. Any number may send to one queue, from any process.
 
     Thread-safety: may be shared between threads.
     """
+
+    cdef tuple recipe(self):
+        return ("peer", {}) if self.ref.kind == SHMQ_KIND_INBOX else ("sender", {"depth": self.ref.depth})
 
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
         cdef shmq_parcel parcel

@@ -62,7 +62,7 @@ class RegionNotFoundError(ShmqError, FileNotFoundError):
 
 
 class RegionPermissionError(ShmqError, PermissionError):
-    """This user may not open the region's files: run as their owner, or create the region with a wider mode."""
+    """This process may not open, or not write, the region: run as its owner, ask for a wider mode or more access."""
 
 
 class RegionSecurityError(ShmqError, PermissionError):

@@ -41,6 +41,16 @@ def process_title(pid: int, name: str, slot: int) -> str:
     return f"{name!r} (pid {pid}, slot {slot})"
 
 
+def region_title(name: str | None) -> str:
+    """How a region is called in texts."""
+    return f"region {name!r}" if name is not None else "the anonymous region"
+
+
+def removal(name: str | None) -> str:
+    """How to get rid of a region that cannot be used."""
+    return f"remove it with shmq.unlink({name!r})" if name is not None else "create another one"
+
+
 def pids_text(pids: list[int]) -> str:
     """A few process numbers, and how many more."""
     shown = ", ".join(str(pid) for pid in pids[:16])
@@ -98,6 +108,7 @@ def caller_text(facts: dict[str, Any]) -> str:
 def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     """The exception for an error of include/shmq/region.h; `given` is what the caller asked for."""
     name, path, what = given.get("name", ""), facts["path"], facts["what"]
+    title = region_title(name)
     makers: dict[int, Callable[[], Exception]] = {
         INVALID: lambda: ValueError(invalid_text(facts)),
         NOT_FOUND: lambda: errors.RegionNotFoundError(not_found_text(facts, name)),
@@ -106,11 +117,13 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
             "attach to it with Region.attach or shmq.open, choose another name, or remove it with "
             f"shmq.unlink({name!r})"
         ),
-        SECURITY: lambda: errors.RegionSecurityError(security_text(facts)),
-        PERMISSION: lambda: errors.RegionPermissionError(permission_text(facts)),
+        SECURITY: lambda: errors.RegionSecurityError(security_text(facts) if name is not None else handed_text(facts)),
+        PERMISSION: lambda: errors.RegionPermissionError(
+            permission_text(facts) if name is not None else handed_refused_text(facts)
+        ),
         VERSION: lambda: errors.RegionVersionError(
             f"{path}: {what} is {facts['found']:#x}, this shmq has {facts['expected']:#x}: use the same version of "
-            f"shmq in every process, or remove the region with shmq.unlink({name!r})"
+            f"shmq in every process, or {removal(name)}"
         ),
         SIZE: lambda: errors.RegionVersionError(
             f"region {name!r} has {size_text(facts['found'])} ({facts['found']} bytes), asked were "
@@ -118,22 +131,24 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
             "open it without size, or let its creator ask for more"
         ),
         DAMAGED: lambda: errors.RegionCorruptError(
-            f"{path}: {what} is {facts['found']}, the bound is {facts['expected']}: the region is damaged; remove it "
-            f"with shmq.unlink({name!r})"
+            f"{path}: {what} is {facts['found']}, the bound is {facts['expected']}: the region is damaged; "
+            f"{removal(name)}"
         ),
         SPACE: lambda: errors.RegionSpaceError(space_text(facts, name)),
         REGISTRY_FULL: lambda: errors.RegistryFullError(
-            f"all {facts['expected']} process slots of region {name!r} are taken ({pids_text(facts['pids'])}): close "
+            f"all {facts['expected']} process slots of {title} are taken ({pids_text(facts['pids'])}): close "
             "some, or create the region with a larger max_processes"
         ),
         PROCESS_NAME: lambda: errors.QueueInUseError(
-            f"process name {given.get('process') or f'pid-{os.getpid()}'!r} is in use in region {name!r}, by "
+            f"process name {given.get('process') or f'pid-{os.getpid()}'!r} is in use in {title}, by "
             f"{pids_text(facts['pids'])}: a name belongs to one process at a time; give another (process=)"
             + (", or none" if given.get("process") else "")
         ),
         GONE: lambda: errors.RegionGoneError(
-            f"{path}: the region's files went away while it was opened, again and again: look for whoever removes them "
-            "(systemd's RemoveIPC removes a user's files at logout)"
+            f"{path}: the region is marked as ended, which no process does: it is damaged; {removal(name)}"
+            if name is None
+            else f"{path}: the region's files went away while it was opened, again and again: look for whoever removes "
+            "them (systemd's RemoveIPC removes a user's files at logout)"
         ),
         LOST: lambda: errors.RegionGoneError(lost_text(facts, name)),
     }
@@ -142,7 +157,7 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         return maker()
     if what == "guard":
         return errors.RegistryFullError(
-            f"region {name!r} would be one too many for this process: it guards up to {facts['expected']} mappings "
+            f"{title} would be one too many for this process: it guards up to {facts['expected']} mappings "
             "against SIGBUS, two for each region: close some"
         )
     return errors.RegionFileError(facts["errno"], system_text(facts), path)
@@ -180,7 +195,7 @@ def not_found_text(facts: dict[str, Any], name: str) -> str:
     )
 
 
-def lost_text(facts: dict[str, Any], name: str) -> str:
+def lost_text(facts: dict[str, Any], name: str | None) -> str:
     """What has become of the memory of an open region."""
     path, what, found, expected = facts["path"], facts["what"], facts["found"], facts["expected"]
     if what == "file size":
@@ -193,6 +208,11 @@ def lost_text(facts: dict[str, Any], name: str) -> str:
         fact = (
             f"has lost pages, although it has {found} bytes, expected {expected}: it was truncated by force and grew "
             "again, or a hole was punched into it and the file system has no memory to fill it"
+        )
+    if name is None:
+        return (
+            f"{path} {fact} while the region was in use: what lay there is lost. Close the region, create another one, "
+            "and look which of the processes that were handed its descriptors does so"
         )
     left = f"remove what is left with shmq.unlink({name!r})" if facts["links"] else "which has no name any more"
     return (
@@ -241,6 +261,50 @@ def security_remedy(facts: dict[str, Any]) -> str:
     return f"look who put it there and remove it, or {elsewhere}"
 
 
+def handed_refused_text(facts: dict[str, Any]) -> str:
+    """The kernel refuses what a descriptor should allow."""
+    reason = os.strerror(facts["errno"])
+    return f"{facts['path']}: {facts['what']}: {reason}: ask who handed the descriptors on for others"
+
+
+def handed_text(facts: dict[str, Any]) -> str:
+    """What is wrong with a descriptor, against what should be."""
+    what, found, expected = facts["what"], facts["found"], facts["expected"]
+    values = f": found {found:#x}, expected {expected:#x}" if found != expected else ""
+    return (
+        f"{facts['path']}: {what}{values}: this is not what Region.filenos of one region gave: hand its three "
+        "descriptors on together, in their order"
+    )
+
+
+def receive_only(region: Region) -> Exception:
+    """Something that writes message data was asked of a region that can only be read."""
+    if region.name is not None:
+        remedy = 'open it with access="both"'
+    else:
+        remedy = "ask its creator for descriptors that may write (filenos without access, no sole_writer)"
+    return errors.RegionPermissionError(
+        f'{region_title(region.name)} is open with access="receive", where the kernel lets this process write no '
+        f"message: {remedy}"
+    )
+
+
+def not_for_pickle(region: Region) -> Exception:
+    """An anonymous region is pickled, and nobody is there to take its descriptors."""
+    return TypeError(
+        f"cannot pickle {region_title(region.name)} here: it is what its descriptors are, which travel only while "
+        "multiprocessing starts a process with spawn or forkserver; pass it as an argument of that Process, or hand "
+        "Region.filenos on by hand, or use a region with a name"
+    )
+
+
+def another_region(name: str) -> Exception:
+    """A handle denotes a region that is no more, and its name another one."""
+    return errors.RegionGoneError(
+        f"region {name!r}, which this handle denotes, has ended, and another one has its name: open that by its name"
+    )
+
+
 def permission_text(facts: dict[str, Any]) -> str:
     """What this user may not do, with what, and who may."""
     path, what, known = facts["path"], facts["what"], facts["type"]
@@ -275,11 +339,11 @@ def system_text(facts: dict[str, Any]) -> str:
     return text
 
 
-def space_text(facts: dict[str, Any], name: str) -> str:
+def space_text(facts: dict[str, Any], name: str | None) -> str:
     """Which limit leaves too little memory for a region."""
     if facts["what"] == "RLIMIT_FSIZE":
         return (
-            f"region {name!r} needs a file of {amount_text(facts['asked'])}, but the limit on a file's size is "
+            f"{region_title(name)} needs a file of {amount_text(facts['asked'])}, but the limit on a file's size is "
             f"{facts['expected']} bytes (RLIMIT_FSIZE): raise it (ulimit -f), or ask for a smaller size, max_queues or "
             "max_processes"
         )
@@ -289,9 +353,9 @@ def space_text(facts: dict[str, Any], name: str) -> str:
             f"{facts['expected']} are free in the file system of {facts['path']}: remove some files, or mount it with "
             "a larger nr_inodes"
         )
-    if facts["path"].endswith(f"/{name}/admin"):  # the region is there; this process's message list is not
-        return limit_text(f"the inbox of this process in region {name!r}", facts)
-    return limit_text(f"region {name!r}", facts)
+    if name is not None and facts["path"].endswith(f"/{name}/admin"):  # the region is there, the inbox is not
+        return limit_text(f"the inbox of this process in {region_title(name)}", facts)
+    return limit_text(region_title(name), facts)
 
 
 def limit_text(who: str, facts: dict[str, Any]) -> str:
@@ -319,6 +383,11 @@ def limit_text(who: str, facts: dict[str, Any]) -> str:
             f"{who} needs {asked}, but only {amount_text(facts['available'])} of {size_text(facts['expected'])} are "
             f"free at {path}: ask for less, free some (shmq.list_regions), or enlarge the file system (Docker: "
             "--shm-size)"
+        )
+    if what == "memory":
+        return (
+            f"{who} needs {asked}, but the machine has only {amount_text(facts['available'])} left: ask for a smaller "
+            "size, or free some"
         )
     return (
         f"{who} needs {asked} at {path}, and the kernel refuses it ({what}: {os.strerror(facts['errno'])}): ask for "
@@ -394,7 +463,7 @@ def no_peer(region: Region, process: str) -> Exception:
     """Nobody has that name."""
     names = ", ".join(sorted(repr(info.name) for info in region.processes())[:8])
     return errors.NoReceiver(
-        f"no process named {process!r} is attached to region {region.name!r} (there are {names}): start it with "
+        f"no process named {process!r} is attached to {region_title(region.name)} (there are {names}): start it with "
         f"process={process!r}, wait until it is there, or check the name"
     )
 
@@ -410,7 +479,7 @@ def topics_full(region: Region, topic: str) -> Exception:
 def subscribers_full(region: Region, topic: str) -> Exception:
     """Every subscriber index is taken."""
     return errors.RegistryFullError(
-        f"topic {topic!r} of region {region.name!r} has its 120 subscribers: close some, or publish to two topics"
+        f"topic {topic!r} of {region_title(region.name)} has its 120 subscribers: close some, or publish to two topics"
     )
 
 
@@ -419,22 +488,23 @@ def queues_full(region: Region, queue: str) -> Exception:
     stats = region.stats()
     names = ", ".join(sorted(stats["queues"])[:8])
     return errors.RegistryFullError(
-        f"queue {queue!r} finds no place: all {stats['max_queues']} queues of region {region.name!r} are in use "
+        f"queue {queue!r} finds no place: all {stats['max_queues']} queues of {region_title(region.name)} are in use "
         f"({names}, …): delete some with delete_queue, or create the region with a larger max_queues"
     )
 
 
-def no_slots(region: str, queue: str, depth: int, facts: dict[str, Any]) -> Exception:
+def no_slots(region: str | None, queue: str, depth: int, facts: dict[str, Any]) -> Exception:
     """A queue's slots find no room."""
     if facts["code"] == SPACE:
-        return errors.RegionSpaceError(limit_text(f"queue {queue!r} of depth {depth} in region {region!r}", facts))
+        return errors.RegionSpaceError(limit_text(f"queue {queue!r} of depth {depth} in {region_title(region)}", facts))
     return region_error(facts, {"name": region})
 
 
 def queue_corrupt(region: Region, queue: str) -> Exception:
     """A queue's record holds what nobody writes."""
     return errors.RegionCorruptError(
-        f"the record of queue {queue!r} in region {region.name!r} is damaged: delete the queue, or make the region anew"
+        f"the record of queue {queue!r} in {region_title(region.name)} is damaged: delete the queue, or make the "
+        "region anew"
     )
 
 
@@ -445,7 +515,7 @@ def too_large(region: Region, nbytes: int) -> Exception:
     """No block can be that large."""
     largest = region.stats()["largest_block"]
     return ValueError(
-        f"{nbytes} bytes asked, the largest block of region {region.name!r} has {largest} bytes "
+        f"{nbytes} bytes asked, the largest block of {region_title(region.name)} has {largest} bytes "
         f"({size_text(largest)}): send it in pieces, or create a larger region"
     )
 
@@ -454,8 +524,8 @@ def out_of_blocks(region: Region, nbytes: int) -> Exception:
     """Who holds the memory."""
     stats = region.stats()
     lines = [
-        f"{nbytes} bytes asked; {stats['free_bytes']} of {stats['size']} bytes of region {region.name!r} are free, but "
-        "not in one block of that size; the rest is held by:"
+        f"{nbytes} bytes asked; {stats['free_bytes']} of {stats['size']} bytes of {region_title(region.name)} are free,"
+        " but not in one block of that size; the rest is held by:"
     ]
     for one in sorted(region.processes(), key=lambda info: -info.bytes):
         lines.append(

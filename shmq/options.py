@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
     _T = TypeVar("_T")
@@ -118,8 +118,71 @@ def whole_number(what: str, number: int, least: int, most: int) -> int:
     return number
 
 
+def access_to(access: str) -> str:
+    """A valid access, unchanged."""
+    if access not in ("both", "receive"):
+        raise ValueError(f'access is {access!r}: give "both", or "receive" to be unable to write messages')
+    return access
+
+
+def check_anonymous(
+    name: str | None,
+    access: str,
+    persist: bool,
+    mode: int,
+    dir: str | os.PathLike[str] | None,
+    sole_writer: bool,
+) -> None:
+    """Refuse what a region without a name cannot have, and what only such a one can."""
+    if name is not None:
+        if sole_writer:
+            raise ValueError(f"sole_writer with name {name!r}: only an anonymous region (name None) can be sealed")
+        return
+    for option, given, said in (
+        ("persist", persist, persist),
+        ("mode", mode != 0o600, f"{mode:#o}"),
+        ("dir", dir is not None, dir),
+    ):
+        if given:
+            raise ValueError(
+                f"{option} is {said} and name is None: an anonymous region lies in no directory, and lasts "
+                "as long as anybody has its descriptors; give it a name, or leave that out"
+            )
+    if sole_writer and access == "receive":
+        raise ValueError('sole_writer with access="receive": then nobody could write a message')
+
+
+def handed(filenos: Iterable[int]) -> tuple[int, int, int]:
+    """The descriptors of an anonymous region."""
+    found = tuple(operator.index(number) for number in filenos)
+    if len(found) != 3 or min(found) < 0 or max(found) >= 2**31:
+        raise ValueError(
+            f"filenos is {found}: give the three numbers that Region.filenos returned or that were received"
+        )
+    return found
+
+
+def handed_options(filenos: Iterable[int], process: str | None, access: str | None, prefault: bool) -> dict[str, Any]:
+    """The arguments of `Region.from_filenos`, checked."""
+    return {
+        "name": None,
+        "filenos": handed(filenos),
+        "process": process_name(process) if process is not None else None,
+        "access": access_to(access) if access is not None else None,
+        "prefault": bool(prefault),
+        "size": 0,
+        "granule": 0,
+        "max_processes": 0,
+        "max_queues": 0,
+        "mode": 0,
+        "dir": None,
+        "persist": False,
+        "sole_writer": False,
+    }
+
+
 def region_options(
-    name: str,
+    name: str | None,
     size: int | str | None,
     process: str | None,
     access: str,
@@ -130,11 +193,12 @@ def region_options(
     prefault: bool,
     max_processes: int,
     max_queues: int,
+    sole_writer: bool,
 ) -> dict[str, Any]:
     """The arguments of `shmq.open`, checked."""
-    if access != "both":
-        raise ValueError(f'access is {access!r}: only "both" is there so far')
+    access = access_to(access)
     mode = operator.index(mode)
+    check_anonymous(name, access, persist, mode, dir, sole_writer)
     if mode not in (0o600, 0o660):
         raise ValueError(f"mode is {mode:#o}: give 0o600, or 0o660 with a directory of the group's own as dir=")
     if mode == 0o660 and dir is None:
@@ -146,9 +210,11 @@ def region_options(
     if size is not None and nbytes < 1 << 20:
         raise ValueError(f"size is {nbytes} bytes: a region has at least {1 << 20} (1 MiB)")
     return {
-        "name": region_name(name),
+        "name": region_name(name) if name is not None else None,
         "size": nbytes,
         "process": process_name(process) if process is not None else None,
+        "access": access,
+        "sole_writer": bool(sole_writer),
         "persist": bool(persist),
         "granule": grain,
         "mode": mode,

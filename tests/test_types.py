@@ -137,7 +137,7 @@ MISUSES = {
     "region.inbox.send(b'x')": "attr-defined",
     "rx.dropped = 5": "misc",
     "shmq.Message(5)": "arg-type",
-    "shmq.open(None)": "arg-type",
+    "shmq.open(5)": "arg-type",
     "region.nothing": "attr-defined",
 }
 

@@ -3,6 +3,7 @@
  *
  *     DIRECTORY/NAME/admin  data  lock        a region
  *     DIRECTORY/.new-…/admin  data  lock      one that is being made (making.h)
+ *     memfds of the same three, no directory  an anonymous region (anonymous.h)
  *
  * Everything goes through descriptors of directories, so that a region removed and made again under the same name is
  * never taken for the old one. What this user, or the directory's group, did not make is refused, and the error says
@@ -27,17 +28,22 @@ struct shmq_directory {
 struct shmq_files {
     int dir;
     int admin;
-    int data;               /* only to see how large it is */
-    int lock;               /* O_PATH: a way to open the lock file again when it has no name any more */
+    int data;               /* to see how large it is; of an anonymous region also to be handed on */
+    int data_read;          /* the same for reading, made when first asked for */
+    int lock;               /* a way to open the lock file again when it has no name (any more); never locked itself */
     struct shmq_identity dir_identity, admin_identity, data_identity, lock_identity;
     uint64_t admin_memory, data_memory; /* bytes that they occupied when they were opened */
-    char name[SHMQ_NAME_MAX + 1];
+    char name[SHMQ_NAME_MAX + 1]; /* empty: anonymous */
 };
 
-/* Which file an error is about: `name` and `file` may be NULL. */
+/* Which file an error is about: `name` and `file` may be NULL. An anonymous region's has no directory. */
 static inline void shmq_error_at(struct shmq_error *error, const struct shmq_directory *directory, const char *name,
     const char *file)
 {
+    if (!directory->path[0]) {
+        snprintf(error->path, sizeof error->path, "memfd%s%s", file ? ":" : "", file ? file : "");
+        return;
+    }
     snprintf(error->path, sizeof error->path, "%s%s%s%s%s", directory->path, name ? "/" : "", name ? name : "",
         file ? "/" : "", file ? file : "");
 }
@@ -261,8 +267,8 @@ static inline void shmq_directory_close(struct shmq_directory *directory)
 static inline void shmq_files_init(struct shmq_files *files, const char *name)
 {
     memset(files, 0, sizeof *files);
-    files->dir = files->admin = files->data = files->lock = -1;
-    snprintf(files->name, sizeof files->name, "%s", name);
+    files->dir = files->admin = files->data = files->data_read = files->lock = -1;
+    snprintf(files->name, sizeof files->name, "%s", name ? name : "");
 }
 
 static inline void shmq_files_close_one(int *fd, const struct shmq_identity *identity)
@@ -278,6 +284,7 @@ static inline void shmq_files_close(struct shmq_files *files)
     shmq_files_close_one(&files->admin, &files->admin_identity);
     shmq_files_close_one(&files->data, &files->data_identity);
     shmq_files_close_one(&files->lock, &files->lock_identity);
+    shmq_files_close_one(&files->data_read, &files->data_identity);
 }
 
 /* Keep the descriptor of a segment's file, and note what it denotes. */

@@ -27,6 +27,8 @@ struct shmq_region_options {
     enum shmq_region_how how;
     bool persist;           /* outlives its last process */
     bool prefault;          /* map the data segment's pages now */
+    bool receive_only;      /* map the data segment for reading: the kernel refuses every write to it */
+    bool sole_writer;       /* of an anonymous region: nobody but its maker ever writes to the data segment */
 };
 
 static inline int shmq_region_invalid(const char *option, uint64_t value, uint64_t bound, struct shmq_error *error)
@@ -74,16 +76,14 @@ static inline int shmq_region_plan_geometry(const struct shmq_region_options *op
     return SHMQ_OK;
 }
 
-/* Validate the options; what a region made by them would be. */
-static inline int shmq_region_plan(const struct shmq_region_options *options, struct shmq_facts *plan,
+/* Validate the options but for the name; what a region made by them would be. */
+static inline int shmq_region_plan_facts(const struct shmq_region_options *options, struct shmq_facts *plan,
     struct shmq_error *error)
 {
     uint32_t mode = options->mode ? options->mode : 0600;
     int result;
 
     memset(plan, 0, sizeof *plan);
-    if (!options->name || !shmq_name_valid(options->name))
-        return shmq_region_invalid("name", options->name ? strlen(options->name) : 0, SHMQ_NAME_MAX, error);
     if (options->process && strlen(options->process) > SHMQ_NAME_MAX)
         return shmq_region_invalid("process name", strlen(options->process), SHMQ_NAME_MAX, error);
     if (mode != 0600 && mode != 0660)
@@ -98,6 +98,15 @@ static inline int shmq_region_plan(const struct shmq_region_options *options, st
     plan->created_ns = shmq_os_wall_clock();
     result = shmq_os_random(&plan->id, sizeof plan->id);
     return result ? shmq_error_set_os(error, "getrandom", result) : SHMQ_OK;
+}
+
+/* The same, of a region that has a name. */
+static inline int shmq_region_plan(const struct shmq_region_options *options, struct shmq_facts *plan,
+    struct shmq_error *error)
+{
+    if (!options->name || !shmq_name_valid(options->name))
+        return shmq_region_invalid("name", options->name ? strlen(options->name) : 0, SHMQ_NAME_MAX, error);
+    return shmq_region_plan_facts(options, plan, error);
 }
 
 static inline const char *shmq_region_process_name(const struct shmq_region_options *options)

@@ -46,6 +46,19 @@
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
 #endif
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS 1033
+#define F_GET_SEALS 1034
+#define F_SEAL_SEAL 1
+#define F_SEAL_SHRINK 2
+#define F_SEAL_GROW 4
+#define F_SEAL_WRITE 8
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 16
+#endif
+#define SHMQ_OS_MEMFD 3u             /* MFD_CLOEXEC | MFD_ALLOW_SEALING */
+#define SHMQ_OS_MEMFD_NO_EXEC 8u     /* MFD_NOEXEC_SEAL, Linux 6.3 */
 
 SHMQ_STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex sleeps on the first four bytes of a word");
 SHMQ_STATIC_ASSERT(sizeof(off_t) == 8, "an admin segment exceeds 2 GiB where there are many queues");
@@ -277,6 +290,69 @@ static inline int shmq_os_read_text(const char *path, char *text, uint32_t size)
     return result ? result : (int)length;
 }
 
+/* ---- files without a name -------------------------------------------------------------------------------- */
+
+/* A new memfd, which may be sealed and, where the kernel knows how to promise it, never executed. */
+static inline int shmq_os_memfd(const char *name)
+{
+    int fd;
+
+    SHMQ_OS_ENTER(memfd_create);
+    fd = (int)syscall(SYS_memfd_create, name, SHMQ_OS_MEMFD | SHMQ_OS_MEMFD_NO_EXEC);
+    if (fd < 0 && errno == EINVAL)
+        fd = (int)syscall(SYS_memfd_create, name, SHMQ_OS_MEMFD);
+    return fd < 0 ? -errno : fd;
+}
+
+static inline int shmq_os_seal(int fd, int seals)
+{
+    SHMQ_OS_ENTER(seal);
+    return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
+}
+
+/* The seals of a memfd; -EINVAL: it is none. */
+static inline int shmq_os_seals(int fd)
+{
+    int seals;
+
+    SHMQ_OS_ENTER(seals);
+    seals = fcntl(fd, F_GET_SEALS);
+    return seals < 0 ? -errno : seals;
+}
+
+/* Another descriptor of the same open file description. */
+static inline int shmq_os_duplicate(int fd)
+{
+    int found;
+
+    SHMQ_OS_ENTER(duplicate);
+    found = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return found < 0 ? -errno : found;
+}
+
+/* O_RDONLY, O_WRONLY or O_RDWR. */
+static inline int shmq_os_access_mode(int fd)
+{
+    int flags;
+
+    SHMQ_OS_ENTER(access_mode);
+    flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : flags & O_ACCMODE;
+}
+
+/* What the kernel calls the file that `fd` denotes. Returns the text's length; ends it with a zero byte. */
+static inline int shmq_os_title(int fd, char *text, uint32_t size)
+{
+    char path[32];
+    ssize_t length;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    SHMQ_OS_ENTER(readlink);
+    length = readlink(path, text, size - 1);
+    text[length < 0 ? 0 : length] = 0;
+    return length < 0 ? -errno : (int)length;
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------- */
 
 /* Map the first `bytes` of a file, shared. `protection` as for mmap. */
@@ -316,14 +392,15 @@ static inline int shmq_os_keep_from_children(void *address, uint64_t bytes)
 }
 
 /* Fault pages in ahead of use. A hint: kernels before 5.14 know no such advice, and nothing is wrong without it. */
-static inline void shmq_os_prefault(void *address, uint64_t bytes)
+static inline void shmq_os_prefault(void *address, uint64_t bytes, bool writable)
 {
 #ifdef MADV_POPULATE_WRITE
     if (SHMQ_OS_HOOK(prefault) == 0)
-        (void)madvise(address, bytes, MADV_POPULATE_WRITE);
+        (void)madvise(address, bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 #else
     (void)address;
     (void)bytes;
+    (void)writable;
 #endif
 }
 

@@ -32,6 +32,7 @@ struct shmq_region {
     uint64_t id;
     uint64_t pid;           /* another one: a forked child, for which this is not open */
     bool persist;
+    bool receive_only;      /* the data segment cannot be written through this mapping */
     struct shmq_error refusal; /* why memory for a queue's slots was refused last; the mutex guards it */
 };
 
@@ -40,6 +41,8 @@ struct shmq_region {
 /* Open the directory, and whatever of the region's files the program has closed. */
 static inline void shmq_region_reach(struct shmq_region *region)
 {
+    if (!region->files.name[0]) /* its descriptors are all there is */
+        return;
     region->directory.fd = shmq_os_openat(AT_FDCWD, region->directory.path, O_RDONLY | O_DIRECTORY, 0);
     shmq_files_repair(&region->files, &region->directory);
 }
@@ -58,7 +61,7 @@ static inline int shmq_region_reach_admin(struct shmq_region *region, struct shm
     region->directory.fd = -1;
     if (region->files.admin >= 0)
         return SHMQ_OK;
-    if (directory < 0)
+    if (directory < 0 && region->files.name[0])
         return shmq_error_set_os(error, "open", directory);
     return shmq_error_set(error, SHMQ_ERROR_GONE, "admin", 0, 0);
 }
@@ -122,6 +125,7 @@ static inline void shmq_region_init(struct shmq_region *region, const struct shm
     shmq_files_init(&region->files, options->name);
     pthread_mutex_init(&region->mutex, NULL);
     region->pid = shmq_os_pid();
+    region->receive_only = options->receive_only;
     region->ops.reserve = shmq_region_reserve;
     region->ops.sleep = shmq_os_sleep;
     region->ops.wake = shmq_os_wake;
@@ -147,11 +151,20 @@ static inline int shmq_region_fits(const struct shmq_region_options *options, co
     return error->code;
 }
 
+/* Of the data segment. */
+static inline int shmq_region_protection(const struct shmq_region *region)
+{
+    return region->receive_only ? PROT_READ : PROT_READ | PROT_WRITE;
+}
+
+/* Map the data segment of a region that has a name. Where it is opened for reading, the kernel never lets the mapping
+ * be written, nor made writable. */
 static inline int shmq_region_map_data(struct shmq_region *region, const struct shmq_directory *directory,
     uint64_t size, void **data, struct shmq_error *error)
 {
     struct stat status;
-    int result, fd = shmq_files_open_entry(directory, region->files.dir, "data", O_RDWR, S_IFREG, &status, error);
+    int flags = region->receive_only ? O_RDONLY : O_RDWR;
+    int result, fd = shmq_files_open_entry(directory, region->files.dir, "data", flags, S_IFREG, &status, error);
 
     shmq_error_at(error, directory, region->files.name, "data");
     if (fd < 0)
@@ -159,7 +172,7 @@ static inline int shmq_region_map_data(struct shmq_region *region, const struct 
     shmq_files_keep_data(&region->files, fd, &status);
     if ((uint64_t)status.st_size != size)
         return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "file size", (uint64_t)status.st_size, size);
-    result = shmq_guard_map(fd, size, PROT_READ | PROT_WRITE, data);
+    result = shmq_guard_map(fd, size, shmq_region_protection(region), data);
     return result ? shmq_space_blame_guarded(size, result, error) : SHMQ_OK;
 }
 
@@ -300,6 +313,15 @@ static inline int shmq_region_build(struct shmq_region *region, const struct shm
     if (fd < 0)
         return fd;
     shmq_files_keep_data(&region->files, fd, &status);
+    if (region->receive_only) {
+        int result;
+
+        shmq_guard_unmap(data, geometry->data_size);
+        shmq_files_close_one(&region->files.data, &region->files.data_identity);
+        result = shmq_region_map_data(region, making->directory, geometry->data_size, &data, error);
+        if (result)
+            return result;
+    }
     fd = shmq_making_segment(making, "admin", geometry->admin_size, geometry->reserve_size, &admin, &status, error);
     if (fd < 0) {
         shmq_guard_unmap(data, geometry->data_size);
@@ -563,6 +585,25 @@ static inline int shmq_region_need_inbox(struct shmq_region *region, struct shmq
     return region->inbox.queue ? SHMQ_OK : error->code;
 }
 
+/* Attached: have an inbox, and take part. What cannot is closed. */
+static inline int shmq_region_begin(struct shmq_region *region, const struct shmq_region_options *options,
+    struct shmq_error *error)
+{
+    int result = shmq_region_open_inbox(region, options, error);
+
+    if (result == SHMQ_OK && options->prefault)
+        shmq_os_prefault(region->map.data, region->map.geometry.data_size, !region->receive_only);
+    if (result == SHMQ_OK)
+        (void)shmq_region_sweep_due(region, shmq_os_now());
+    if (shmq_region_is_lost(region))
+        result = shmq_region_look(region, error);
+    if (result)
+        shmq_region_close(region);
+    else
+        shmq_error_clear(error);
+    return result;
+}
+
 /* Create the region, or attach to it, or whichever is possible. Any number of processes and threads may call at
  * once, each with a region of its own. Waits for a maker of the same region that began earlier, but not for ever.
  * SHMQ_OK, or an error code with *error filled; then the region is closed and nothing is left behind. */
@@ -587,18 +628,7 @@ static inline int shmq_region_open(struct shmq_region *region, const struct shmq
         return error->code = SHMQ_ERROR_GONE;
     if (result)
         return result;
-    result = shmq_region_open_inbox(region, options, error);
-    if (result == SHMQ_OK && options->prefault)
-        shmq_os_prefault(region->map.data, region->map.geometry.data_size);
-    if (result == SHMQ_OK)
-        (void)shmq_region_sweep_due(region, shmq_os_now());
-    if (shmq_region_is_lost(region))
-        result = shmq_region_look(region, error);
-    if (result)
-        shmq_region_close(region);
-    else
-        shmq_error_clear(error);
-    return result;
+    return shmq_region_begin(region, options, error);
 }
 
 #endif

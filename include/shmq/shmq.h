@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* shmq: messages between the processes of one machine, handed over in place.
  *
- * The public C API. Attach to a region (region.h), open a queue by name (names.h), loan a block, write the payload,
- * send it; receive it in the other process, read it in place, release it (channel.h). What is promised when a process
- * is killed, stopped or corrupt stands in docs/design.md.
+ * The public C API. Attach to a region (region.h; anonymous.h for one without a name), open a queue by name (names.h),
+ * loan a block, write the payload, send it; receive it in the other process, read it in place, release it (channel.h).
+ * What is promised when a process is killed, stopped or corrupt stands in docs/design.md.
  *
  *     struct shmq_region region;                         struct shmq_queue_ref frames;
  *     shmq_region_open(&region, &options, &error);       shmq_queue_open(&region.self, &spec, true, &frames);
@@ -25,6 +25,7 @@
 #define _GNU_SOURCE /* open file description locks, memory advice; before the first system header */
 #endif
 
+#include "anonymous.h"
 #include "await.h"
 #include "census.h"
 #include "channel.h"

@@ -62,7 +62,7 @@ def run(rounds: int = 3, quick: bool = False) -> int:
         plan = cut(library_files(library_path()), largest)
         _introduce(out, plan, largest, region.size)
         expected = _digests(out, plan)
-        with Company(region.name, plan) as company:
+        with Company(str(region.name), plan) as company:
             figures = _hand_files(out, company, expected, rounds)
             sizes = [size for size in (QUICK_SIZES if quick else SIZES) if size <= region.size // 2]
             seconds = (QUICK_SECONDS_A_SIZE if quick else SECONDS_A_SIZE) / rounds
