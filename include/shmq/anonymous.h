@@ -48,7 +48,7 @@ static inline int shmq_anonymous_map(struct shmq_region *region, const struct sh
         shmq_guard_unmap(data, geometry->data_size);
         return shmq_space_blame_guarded(geometry->admin_size, result, error);
     }
-    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    shmq_region_mapped(region, geometry, admin, data);
     return SHMQ_OK;
 }
 

@@ -28,7 +28,7 @@ struct shmq_directory {
 struct shmq_files {
     int dir;
     int admin;
-    int data;               /* to see how large it is; of an anonymous region also to be handed on */
+    int data;               /* to see how large it is, to be copied by forked children, and, if anonymous, handed on */
     int data_read;          /* the same for reading, made when first asked for */
     int lock;               /* a way to open the lock file again when it has no name (any more); never locked itself */
     struct shmq_identity dir_identity, admin_identity, data_identity, lock_identity;

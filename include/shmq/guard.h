@@ -227,6 +227,15 @@ static inline void shmq_guard_unmap(void *address, uint64_t bytes)
     shmq_os_unmap(address, bytes);
 }
 
+/* Something else has been put in the place of all of it, in a forked child, where no other thread is. */
+static inline void shmq_guard_renewed(const void *address)
+{
+    struct shmq_guarded *entry = shmq_guard_find(address);
+
+    if (entry)
+        entry->replaced = shmq_private_load(&entry->end);
+}
+
 /* Have pages of the mapping at `address` been lost? */
 static inline bool shmq_guard_lost(const void *address)
 {

@@ -369,6 +369,15 @@ static inline int shmq_os_map(int fd, uint64_t bytes, int protection, void **add
     return 0;
 }
 
+/* Put a private copy of a file's first `bytes`, or with fd -1 of zeros, in the place of what is mapped there. */
+static inline int shmq_os_copy_over(void *address, uint64_t bytes, int protection, int fd)
+{
+    int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+
+    SHMQ_OS_ENTER(copy_over);
+    return mmap(address, bytes, protection, flags, fd, 0) == MAP_FAILED ? -errno : 0;
+}
+
 static inline void shmq_os_unmap(void *address, uint64_t bytes)
 {
     (void)SHMQ_OS_HOOK(munmap);

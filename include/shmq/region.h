@@ -10,6 +10,7 @@
 
 #include "buddy.h"
 #include "catalog.h"
+#include "fork.h"
 #include "loss.h"
 #include "options.h"
 #include "space.h"
@@ -30,6 +31,7 @@ struct shmq_region {
     pthread_mutex_t mutex;  /* one thread recovers, or reopens files, at a time [D7] */
     struct shmq_queue_ref inbox;
     uint64_t id;
+    struct shmq_estate estate; /* both segments, for forked children */
     uint64_t pid;           /* another one: a forked child, for which this is not open */
     bool persist;
     bool receive_only;      /* the data segment cannot be written through this mapping */
@@ -92,10 +94,26 @@ static inline void shmq_region_refusal(struct shmq_region *region, struct shmq_e
     pthread_mutex_unlock(&region->mutex);
 }
 
+/* Is this the process that opened the region? A forked child's copy is not open, and must touch nothing. The pid alone
+ * would tell a child in another pid namespace nothing, the handler alone one of _Fork. */
+static inline int shmq_region_check_fork(const struct shmq_region *region, struct shmq_error *error)
+{
+    uint64_t pid = shmq_os_pid();
+
+    if (pid == region->pid && !region->estate.inherited)
+        return SHMQ_OK;
+    return shmq_error_set(error, SHMQ_ERROR_FORKED, "process", pid, region->pid);
+}
+
 /* Unmap and close everything. Writes no shared memory and removes no file. */
 static inline void shmq_region_forget(struct shmq_region *region)
 {
+    struct shmq_error error;
+
+    if (shmq_region_check_fork(region, &error))
+        region->lock_page = NULL; /* the parent's: no mapping of this process */
     shmq_lock_drop(&region->lock_page);
+    shmq_fork_unwatch(&region->estate);
     if (region->map.admin)
         shmq_guard_unmap(region->map.admin, region->map.geometry.admin_size);
     if (region->map.data)
@@ -176,6 +194,21 @@ static inline int shmq_region_map_data(struct shmq_region *region, const struct 
     return result ? shmq_space_blame_guarded(size, result, error) : SHMQ_OK;
 }
 
+/* Both segments are mapped, at `admin` and `data`. */
+static inline void shmq_region_mapped(struct shmq_region *region, const struct shmq_geometry *geometry, void *admin,
+    void *data)
+{
+    const struct shmq_files *files = &region->files;
+    const struct shmq_heirloom segments[2] = {
+        { admin, geometry->admin_size, PROT_READ | PROT_WRITE, &files->admin, &files->admin_identity },
+        { data, geometry->data_size, shmq_region_protection(region), &files->data, &files->data_identity },
+    };
+
+    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    memcpy(region->estate.heirloom, segments, sizeof segments);
+    shmq_fork_watch(&region->estate);
+}
+
 /* Map both segments. What is mapped when it fails, shmq_region_forget unmaps. */
 static inline int shmq_region_map(struct shmq_region *region, const struct shmq_directory *directory,
     const struct shmq_geometry *geometry, struct shmq_error *error)
@@ -193,7 +226,7 @@ static inline int shmq_region_map(struct shmq_region *region, const struct shmq_
         shmq_guard_unmap(data, geometry->data_size);
         return shmq_space_blame_guarded(geometry->admin_size, result, error);
     }
-    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    shmq_region_mapped(region, geometry, admin, data);
     return SHMQ_OK;
 }
 
@@ -328,7 +361,7 @@ static inline int shmq_region_build(struct shmq_region *region, const struct shm
         return fd;
     }
     shmq_files_keep_admin(&region->files, fd, &status);
-    shmq_map_init(&region->map, geometry, admin, data, &region->ops);
+    shmq_region_mapped(region, geometry, admin, data);
     shmq_header_format(&region->map, plan);
     shmq_buddy_format(&region->map);
     shmq_actor_init(&region->self, &region->map, 0, 0);
@@ -381,14 +414,6 @@ static inline int shmq_region_make(struct shmq_region *region, const struct shmq
 }
 
 /* ---- recover the dead ------------------------------------------------------------------------------------ */
-
-/* Is this the process that opened the region? A forked child's copy is not open, and must touch nothing. */
-static inline int shmq_region_check_fork(const struct shmq_region *region, struct shmq_error *error)
-{
-    uint64_t pid = shmq_os_pid();
-
-    return pid == region->pid ? SHMQ_OK : shmq_error_set(error, SHMQ_ERROR_FORKED, "process", pid, region->pid);
-}
 
 /* Look at every other process slot and close the dead. Returns how many, or an error code. Blocks other threads that
  * recover, not other processes. */
@@ -447,10 +472,8 @@ static inline void shmq_region_detach(struct shmq_region *region)
 {
     struct shmq_error error;
 
-    if (shmq_region_check_fork(region, &error)) {
-        region->lock_page = NULL; /* the parent's: no mapping of this process */
+    if (shmq_region_check_fork(region, &error))
         return;
-    }
     shmq_close(&region->self);
     if (!shmq_os_is(region->files.dir, &region->files.dir_identity))
         shmq_region_reach(region);

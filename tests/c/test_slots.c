@@ -340,40 +340,58 @@ static void a_dead_process_that_another_recovered_meanwhile_is_not_counted_again
     shmq_region_close(&region);
 }
 
-static struct shmq_region shared_region;
+static int attached_pipe[2], dead_pipe[2];
 
-/* As a process that took slot 0 would, half-way through closing the dead one and with its byte held. */
+/* Attach; once told that another has died, recover it and die half-way through, or with its byte held. */
 static void recover_and_die(void)
 {
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_region region;
     struct shmq_error error;
+    char byte;
 
-    shared_region.pid = shmq_os_pid();
+    options.process = NULL;
+    world_open_with(&region, &options);
+    CHECK_EQUAL(write(attached_pipe[1], "!", 1), 1);
+    CHECK_EQUAL(read(dead_pipe[0], &byte, 1), 1);
 #ifdef SHMQ_SIMULATOR
     world_at(WORLD_KILL, "write", 2);
 #else
     world_at(WORLD_KILL, "unlock", 1);
 #endif
-    (void)shmq_region_recover(&shared_region, &error);
+    (void)shmq_region_recover(&region, &error);
 }
 
 static void recovery_goes_on_where_a_killed_recoverer_stopped(void)
 {
     struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
     struct world_holder dead;
+    struct shmq_region region;
     struct shmq_error error;
+    pid_t recoverer;
+    char byte;
 
-    world_open_with(&shared_region, &options);
+    CHECK_EQUAL(pipe2(attached_pipe, O_CLOEXEC), 0);
+    CHECK_EQUAL(pipe2(dead_pipe, O_CLOEXEC), 0);
+    world_open_with(&region, &options);
+    recoverer = world_fork(recover_and_die); /* slot 1 */
+    CHECK_EQUAL(read(attached_pipe[0], &byte, 1), 1);
     world_hold(&dead, &options);
     world_holder_end(&dead, true);
-    CHECK_EQUAL(world_reap(world_fork(recover_and_die)), SIGKILL);
+    CHECK_EQUAL(write(dead_pipe[1], "!", 1), 1);
+    CHECK_EQUAL(world_reap(recoverer), SIGKILL);
 #ifdef SHMQ_SIMULATOR
-    CHECK_EQUAL(shmq_process_state(shared_region.map.process[1].state), SHMQ_PROCESS_DEAD);
-    CHECK_EQUAL(shmq_region_recover(&shared_region, &error), 1);
+    CHECK_EQUAL(shmq_process_state(region.map.process[2].state), SHMQ_PROCESS_DEAD);
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 2); /* the recoverer, too */
 #else
-    CHECK_EQUAL(shmq_region_recover(&shared_region, &error), 0);
+    CHECK_EQUAL(shmq_region_recover(&region, &error), 1);
 #endif
-    CHECK_EQUAL(shared_region.map.process[1].state, shmq_process_word(1, SHMQ_PROCESS_FREE));
-    shmq_region_close(&shared_region);
+    CHECK_EQUAL(region.map.process[2].state, shmq_process_word(1, SHMQ_PROCESS_FREE));
+    shmq_region_close(&region);
+    for (int i = 0; i < 2; i++) {
+        close(attached_pipe[i]);
+        close(dead_pipe[i]);
+    }
 }
 
 /* [U12] One process takes each interval's sweep; a turn absurdly far ahead does not end all sweeping. */
