@@ -3,7 +3,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from shmq._c cimport shmq_actor, shmq_array_type, shmq_hold, shmq_map
-from shmq._files cimport shmq_attached, shmq_error, shmq_region_options, shmq_region_visit
+from shmq._files cimport shmq_attached, shmq_error, shmq_region_options, shmq_region_visit, shmq_standing
 
 # What shmq._arrays does with numpy's C API; it sets this when numpy is first needed.
 cdef struct array_api:
@@ -14,36 +14,41 @@ cdef struct array_api:
 
 cdef class Attachment:
     cdef shmq_attached *place       # C memory, which outlives the interpreter
-    cdef readonly str name
+    cdef shmq_standing *standing    # the place's: what is true now, and false in a forked child
+    cdef readonly str name          # None: anonymous
     cdef shmq_actor *actor          # of this process; the GIL guards it
     cdef const shmq_map *map
-    cdef bint is_open               # handles may be used; the guard clears it where memory is lost
     cdef bint is_closed             # nobody may use it any more
-    cdef bint forked                # this is a child's copy of its parent's
     cdef bint retreated             # closed, but views keep the process slot
-    cdef bint mapped                # the memory may be read
     cdef PyObject *first_lease      # all leases, linked: they keep the mapping
     cdef Py_ssize_t recovered       # dead processes whose slots this one gave back
     cdef uint64_t look_at           # the clock's reading at which a wait looks for a loss again
-    cdef Py_ssize_t waiting         # threads in a wait that does not hold the GIL
     cdef object __weakref__
 
     cdef int check(self) except -1
     cdef int refuse_lost(self) except -1
     cdef int look_for_loss(self) noexcept
     cdef int check_memory(self) except -1
+    cdef bint is_parents(self, const shmq_standing *standing) noexcept
+    cdef int check_same(self, const shmq_standing *standing, str what) except -1
+    cdef int attach_again(self) except -1
+    cdef int part(self) except -1
+    cdef void drop(self, shmq_attached *place) noexcept
+    cdef void take(self, shmq_attached *place) noexcept
     cdef uint32_t pins(self, uint32_t *blocks) noexcept
     cdef int warn_undelivered(self) except -1
     cdef int check_sending(self) except -1
     cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1
     cdef void settle(self) noexcept
-    cdef int tick(self, bint slept) except -1
+    cdef int tick(self, const shmq_standing *standing, bint slept) except -1
+    cdef void go_out(self, shmq_attached *place) noexcept
     cdef int recover_dead(self) except -1
     cdef int note_recovered(self, int recovered) noexcept
 
 
 cdef class Lease:
     cdef Attachment region
+    cdef shmq_standing *standing    # of the attachment that it was made under
     cdef shmq_hold hold
     cdef PyObject *previous         # neighbours in the region's list of leases
     cdef PyObject *next

@@ -14,11 +14,12 @@ from shmq._c cimport (
     shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
 )
 from shmq._files cimport (
-    shmq_attached, shmq_attached_add, shmq_attached_first, shmq_attached_free, shmq_attached_leave,
-    shmq_attached_leave_all, shmq_attached_new, shmq_error, shmq_guard_install, shmq_os_now, shmq_region_attach_handed,
-    shmq_region_create_anonymous, shmq_region_forget, shmq_region_list, shmq_region_look, shmq_region_open,
-    shmq_region_options, shmq_region_recover, shmq_region_sweep_due, shmq_region_tell_loss, shmq_region_unlink,
-    shmq_region_visit,
+    SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_REGION_ATTACH,
+    shmq_attached, shmq_attached_add, shmq_attached_free, shmq_attached_inherited, shmq_attached_leave,
+    shmq_attached_new, shmq_attached_unmap, shmq_error, shmq_fork_disown, shmq_guard_install, shmq_os_now, shmq_region,
+    shmq_region_attach_handed, shmq_region_create_anonymous, shmq_region_hand, shmq_region_list, shmq_region_look,
+    shmq_region_open, shmq_region_options, shmq_region_recover, shmq_region_sweep_due, shmq_region_tell_loss,
+    shmq_region_unlink, shmq_region_visit, shmq_standing,
 )
 from shmq._types cimport explain, format_of
 
@@ -94,38 +95,115 @@ cdef class Attachment:
 
     cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1:
         """Attach or create; without a name to what was handed. A result of the core; on SHMQ_OK everything is open."""
+        cdef shmq_attached *before = self.place
+        cdef shmq_attached *place = shmq_attached_new()
         cdef int result
-        self.place = shmq_attached_new()
-        if self.place == NULL:
+        if place == NULL:
             raise MemoryError
         shmq_guard_install()  # each time: somebody may have taken the signal since
         with nogil:
             if handed:
-                result = shmq_region_attach_handed(&self.place.region, handed, wanted, error)
+                result = shmq_region_attach_handed(&place.region, handed, wanted, error)
             elif wanted.name:
-                result = shmq_region_open(&self.place.region, wanted, error)
+                result = shmq_region_open(&place.region, wanted, error)
             else:
-                result = shmq_region_create_anonymous(&self.place.region, wanted, error)
-        if result == SHMQ_OK:
-            self.place.handle = <void *> self
-            shmq_attached_add(self.place)
+                result = shmq_region_create_anonymous(&place.region, wanted, error)
+        if result != SHMQ_OK:
+            shmq_attached_free(place)
+            return result
+        shmq_attached_add(place)
+        if before == NULL:
             self.name = wanted.name.decode() if wanted.name else None
-            self.actor = &self.place.region.self
-            self.map = &self.place.region.map
-            self.is_open = self.mapped = True
-            shmq_region_tell_loss(&self.place.region, <int *> &self.is_open)
-            shmq_cache_resize(self.actor)
+        elif self.place != before or self.is_closed or place.region.id != before.region.id:
+            self.drop(place)
+            return SHMQ_ERROR_GONE
+        else:
+            self.part()
+        self.take(place)
         return result
 
-    cdef int check(self) except -1:
-        if self.forked:
-            raise ForkedHandleError(f"{explain().region_title(self.name)} was opened by the parent of this process: "
-                                    "open it here again")
+    cdef void drop(self, shmq_attached *place) noexcept:
+        """What has just been opened is not wanted: another thread was faster, or it is another region."""
+        shmq_attached_leave(place)
+        shmq_attached_unmap(place)
+        shmq_attached_free(place)
+
+    cdef void take(self, shmq_attached *place) noexcept:
+        """Be what has just been opened."""
+        self.place = place
+        self.standing = place.standing
+        self.actor = &place.region.self
+        self.map = &place.region.map
+        shmq_region_tell_loss(&place.region, &place.standing.open)
+        shmq_cache_resize(self.actor)
+
+    cdef int part(self) except -1:
+        """In a forked child: leave what was the parent's to its views, which keep it mapped, and to nobody else."""
+        cdef Attachment past = Attachment.__new__(Attachment)
+        cdef PyObject *lease = self.first_lease
+        past.name = self.name
+        past.place = self.place
+        past.standing = self.standing
+        past.first_lease = lease
+        past.is_closed = True
+        self.place = NULL
+        self.first_lease = NULL
+        while lease:
+            (<Lease> lease).region = past
+            lease = (<Lease> lease).next
+        return 0
+
+    cdef int attach_again(self) except -1:
+        """In a forked child, at the first use: attach as a process of its own, to the same region or to none."""
+        cdef shmq_region *parents = &self.place.region
+        cdef shmq_region_options wanted
+        cdef shmq_error error
+        cdef int[3] handed
+        cdef bytes name = self.name.encode() if self.name is not None else None
+        cdef bytes directory = <char *> parents.directory.path
+        cdef int result
+        shmq_fork_disown(&parents.estate)
+        memset(&wanted, 0, sizeof(wanted))
+        wanted.receive_only = parents.receive_only
+        wanted.how = SHMQ_REGION_ATTACH
+        if name is not None:
+            wanted.name = name
+            wanted.directory = NULL if parents.directory.per_user else <char *> directory
+            wanted.mode = 0o660 if parents.directory.shared else 0o600
+            result = self.begin(&wanted, NULL, &error)
+        else:
+            result = shmq_region_hand(parents, parents.receive_only, handed, &error)
+            if result == SHMQ_OK:
+                result = self.begin(&wanted, handed, &error)
+        if self.standing.open:
+            return 0
         if self.is_closed:
             raise ValueError(f"{explain().region_title(self.name)} has been closed")
-        if not self.is_open:
-            self.refuse_lost()
-        return 0
+        if result == SHMQ_ERROR_NOT_FOUND or result == SHMQ_ERROR_GONE:
+            raise explain().ended_since_fork(self.name)
+        raise explain().region_error(facts_of(&error), {"name": self.name})
+
+    cdef int check(self) except -1:
+        """Be usable, or raise."""
+        if self.standing.open:
+            return 0
+        if self.is_closed:
+            raise ValueError(f"{explain().region_title(self.name)} has been closed")
+        return self.attach_again() if shmq_attached_inherited(self.place) else self.refuse_lost()
+
+    cdef int check_same(self, const shmq_standing *standing, str what) except -1:
+        """Raise unless the attachment is still that which something belongs to."""
+        if standing.open:
+            return 0
+        if self.is_parents(standing):
+            raise ForkedHandleError(f"{what} belongs to the parent that this process was forked from: leave it to the "
+                                    f"parent; {explain().region_title(self.name)}, its senders and its receivers work "
+                                    "here, too")
+        return self.check()
+
+    cdef bint is_parents(self, const shmq_standing *standing) noexcept:
+        """Does what was made under `standing` belong to the process that this one was forked from?"""
+        return not self.is_closed and (standing != self.standing or shmq_attached_inherited(self.place))
 
     cdef int check_sending(self) except -1:
         """Refuse where message data can only be read."""
@@ -140,28 +218,34 @@ cdef class Attachment:
         raise explain().region_error(facts_of(&error), {"name": self.name})
 
     cdef int look_for_loss(self) noexcept:
-        """See by a look at the files whether memory is gone; then `is_open` falls."""
+        """See by a look at the files whether memory is gone; then `standing.open` falls."""
         cdef shmq_error error
-        return shmq_region_look(&self.place.region, &error) if self.mapped else 0
+        return shmq_region_look(&self.place.region, &error) if self.standing.mapped else 0
 
     cdef int check_memory(self) except -1:
         """Before anything else is blamed: is the memory still there?"""
         self.look_for_loss()
         return self.check()
 
-    cdef int tick(self, bint slept) except -1:
-        """Between two tries of a wait: signals, memory that went away, and whoever died meanwhile."""
+    cdef int tick(self, const shmq_standing *standing, bint slept) except -1:
+        """Between two tries of a wait that began under `standing`: signals, memory that went away, and who died."""
         cdef uint64_t now
         PyErr_CheckSignals()
         now = shmq_os_now()
         if now >= self.look_at:
             self.look_at = now + LOOK_NS
             self.look_for_loss()
-        self.check()
+        self.check_same(standing, "a wait that was interrupted")
         if slept and self.actor.cache.blocks:
             shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
         self.note_recovered(shmq_region_sweep_due(&self.place.region, now))
         return 0
+
+    cdef void go_out(self, shmq_attached *place) noexcept:
+        """A thread that had counted itself as waiting has come out."""
+        place.waiting -= 1
+        if self.is_closed:
+            self.settle()
 
     cdef int note_recovered(self, int recovered) noexcept:
         if recovered <= 0:  # none, or an error that the next try will meet again
@@ -190,9 +274,11 @@ cdef class Attachment:
         """Once closed: leave as soon as no view and no wait needs the region, unmap once no lease is left."""
         cdef uint32_t count
         cdef uint32_t *blocks
-        if not self.is_closed or self.waiting:
+        if self.place == NULL or not self.is_closed:
             return
-        if self.place and self.place.attached:
+        if self.place.waiting and not shmq_attached_inherited(self.place):
+            return
+        if self.standing.attached:
             count = self.pins(NULL)
             if count == 0:
                 shmq_attached_leave(self.place)
@@ -203,9 +289,8 @@ cdef class Attachment:
                     shmq_close_except(self.actor, blocks, count)
                     free(blocks)
                     self.retreated = True
-        if self.mapped and not self.place.attached and not self.first_lease:
-            self.mapped = False
-            shmq_region_forget(&self.place.region)
+        if not self.standing.attached and not self.first_lease and self.place.region.map.admin:
+            shmq_attached_unmap(self.place)
 
     cdef int warn_undelivered(self) except -1:
         """The last process of a region that is not to persist takes what nobody received with it."""
@@ -232,10 +317,10 @@ cdef class Attachment:
         if self.is_closed:
             return
         try:
-            if self.is_open:
+            if self.standing.open:
                 self.warn_undelivered()
         finally:
-            self.is_open = False
+            self.standing.open = False
             self.is_closed = True
             self.settle()
 
@@ -253,30 +338,13 @@ cdef class Attachment:
         self.close()
 
     def __dealloc__(self):
+        if self.place == NULL:
+            return
+        self.standing.open = False
         self.is_closed = True
-        self.waiting = 0
         self.settle()
-        if self.place and not self.mapped:
+        if not self.place.region.map.admin:
             shmq_attached_free(self.place)
-
-
-def _disown_all():
-    """In a forked child: the parent's process slot, blocks and claims are not this process's."""
-    cdef shmq_attached *one = shmq_attached_first
-    while one:
-        (<Attachment> one.handle).forked = True
-        (<Attachment> one.handle).is_open = False
-        (<Attachment> one.handle).is_closed = True
-        one = one.next
-    shmq_attached_leave_all()
-
-
-def _watch_forks():
-    import os
-    os.register_at_fork(after_in_child=_disown_all)
-
-
-_watch_forks()
 
 
 @cython.final
@@ -344,7 +412,7 @@ cdef class Lease:
             self.region.first_lease = self.next
         if self.next:
             (<Lease> self.next).previous = self.previous
-        if self.owns and self.region.place.attached:
+        if self.owns and self.standing.attached:
             shmq_release(self.region.actor, &self.hold)
         if self.region.is_closed:
             self.region.settle()
@@ -367,6 +435,7 @@ cdef Lease lease_new(Attachment region, shmq_hold hold, uint64_t length, bint wr
         lease.type.dimensions = 1
         lease.type.shape[0] = nbytes
     lease.region = region
+    lease.standing = region.standing
     lease.hold = hold
     lease.owns = True
     lease.writable = writable

@@ -129,6 +129,7 @@ cdef extern from "shmq/shmq.h" nogil:
         uint64_t used_bytes, queued_bytes, requeued_bytes
         uint32_t queued, requeued
 
+    uint32_t shmq_block_owner(uint64_t word)
     uint64_t shmq_block_offset(const shmq_map *map, uint32_t block)
     unsigned char *shmq_payload(const shmq_map *map, uint32_t block)
     uint64_t shmq_length_bytes(uint64_t word)
@@ -137,6 +138,7 @@ cdef extern from "shmq/shmq.h" nogil:
     uint32_t shmq_claim_slot(uint64_t word)
 
     int shmq_queue_open(shmq_actor *actor, const shmq_queue_spec *spec, c_bool create, shmq_queue_ref *ref)
+    int shmq_queue_ref_init(const shmq_map *map, uint32_t qid, uint32_t epoch, shmq_queue_ref *ref)
     int shmq_queue_delete(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_queue_shut(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_queue_claim(shmq_actor *actor, const shmq_queue_ref *ref, c_bool shared, shmq_policy policy,

@@ -5,10 +5,11 @@ from libc.stdint cimport UINT64_MAX as NEVER, uint64_t
 
 from shmq._attachment cimport Attachment
 from shmq._c cimport (
-    SHMQ_KIND_INBOX, SHMQ_KIND_WORK,
+    SHMQ_KIND_INBOX, SHMQ_KIND_WORK, SHMQ_OK,
     shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info, shmq_queue_ref,
+    shmq_queue_ref_init, shmq_spin_init,
 )
-from shmq._files cimport shmq_os_now
+from shmq._files cimport shmq_attached, shmq_os_now, shmq_standing, shmq_standing_none
 from shmq._types cimport explain
 
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
@@ -47,10 +48,25 @@ cdef class Endpoint:
         raise TypeError("senders and receivers come from a Region")
 
     cdef int refuse(self) except -1:
-        """Somebody uses the handle after it, or its region, was closed."""
-        if not self.is_open:
-            raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed")
-        return self.region.check()
+        """The handle cannot be used as it is: it, or its region, was closed; or a forked child has it from its parent
+        and attaches anew, after which it can."""
+        while not self.standing.open:
+            if not self.is_open:
+                raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed")
+            self.region.check()
+            if self.standing != self.region.standing:
+                self.open_again()
+                self.standing = self.region.standing
+        return 0
+
+    cdef int open_again(self) except -1:
+        """In a forked child, which is attached by now: denote the same queue there."""
+        cdef shmq_queue_ref here
+        cdef int result = shmq_queue_ref_init(self.region.map, self.ref.qid, self.ref.epoch, &here)
+        if result != SHMQ_OK:
+            self.fail(result, False)
+        self.ref = here
+        return 0
 
     cdef int wait(self, const shmq_queue_ref *ref, uint64_t started, uint64_t deadline, bint *slept) except -1:
         """Wait a while for a queue to change; returns so that the caller can try again. `ref` is the caller's own copy.
@@ -58,6 +74,8 @@ cdef class Endpoint:
         Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes.
         """
         cdef Attachment region = self.region
+        cdef shmq_attached *place = region.place
+        cdef const shmq_standing *standing = self.standing
         cdef uint64_t now = shmq_os_now(), spin_until = started, limit
         cdef bint news
         if self.fixed_spin < 0:
@@ -69,24 +87,22 @@ cdef class Endpoint:
         if spin_until > deadline:
             spin_until = deadline
         limit = deadline - now if deadline > now else 0
-        region.waiting += 1
+        place.waiting += 1
         try:
             if now < spin_until:
                 with nogil:
                     news = shmq_await_spin(region.map, ref, self.receives,
                                            min(spin_until - now, SIGNAL_SLICE_NS))
                 if not news:
-                    region.tick(False)
+                    region.tick(standing, False)
             else:
                 with nogil:
                     shmq_await_sleep(region.map, ref, self.receives, limit)
                 slept[0] = True
-                region.tick(True)
+                region.tick(standing, True)
         finally:
-            region.waiting -= 1
-            if region.is_closed:
-                region.settle()
-        if not (self.is_open and region.is_open):
+            region.go_out(place)
+        if not self.standing.open:
             self.refuse()
         return 0
 
@@ -95,7 +111,7 @@ cdef class Endpoint:
         raise NotImplementedError
 
     def __reduce__(self):
-        if self.closed:
+        if not self.standing.open:
             self.refuse()
         kind, settings = self.recipe()
         return _open_again, (self.region, kind, self.queue, settings)
@@ -116,10 +132,24 @@ cdef class Endpoint:
 
     def close(self):
         """Give the handle up; harmless when repeated. The queue and what is in it stay."""
+        self.shut()
+
+    cdef void begin(self, Attachment region, str queue, double spin) noexcept:
+        """Be usable; `ref` denotes the queue already."""
+        self.region = region
+        self.standing = region.standing
+        self.queue = queue
+        self.fixed_spin = spin
+        shmq_spin_init(&self.spin)
+        self.is_open = True
+
+    cdef void shut(self) noexcept:
+        """Not be usable any more."""
         self.is_open = False
+        self.standing = &shmq_standing_none
 
     def __enter__(self):
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         return self
 
@@ -133,7 +163,7 @@ cdef class Endpoint:
 
     def qsize(self):
         """About how many messages stand in the queue."""
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         return shmq_queue_count(&self.ref)
 
@@ -153,7 +183,7 @@ cdef class Endpoint:
     def _has_receiver(self):
         """Whether somebody receives from the queue, as far as it can be told."""
         cdef shmq_queue_info info
-        if not (self.is_open and self.region.is_open):  # meanwhile: error texts are written when much may have happened
+        if not self.standing.open:  # meanwhile: error texts are written when much may have happened
             return False
         if self.ref.kind != SHMQ_KIND_WORK:
             return True

@@ -12,7 +12,7 @@ from shmq._c cimport shmq_actor, shmq_map, shmq_queue_ref
 
 cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_REGION_EITHER, SHMQ_REGION_CREATE, SHMQ_REGION_ATTACH
-    int SHMQ_ERROR_PERMISSION
+    int SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_ERROR_PERMISSION
     int SHMQ_HANDED_ADMIN, SHMQ_HANDED_DATA, SHMQ_HANDED_LOCK
 
     struct shmq_error:
@@ -36,7 +36,11 @@ cdef extern from "shmq/shmq.h" nogil:
         c_bool per_user, shared
         char path[1]
 
+    struct shmq_estate:
+        pass
+
     struct shmq_region:
+        shmq_estate estate
         shmq_directory directory
         shmq_map map
         shmq_actor self
@@ -58,10 +62,10 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_region_attach_handed(shmq_region *region, const int *handed, const shmq_region_options *options,
                                   shmq_error *error)
     int shmq_region_hand(shmq_region *region, c_bool receive_only, int *handed, shmq_error *error)
-    void shmq_region_forget(shmq_region *region)
     int shmq_region_look(const shmq_region *region, shmq_error *error)
     void shmq_region_tell_loss(const shmq_region *region, int *usable)
     int shmq_guard_install()
+    void shmq_fork_disown(shmq_estate *estate)
     int shmq_region_recover(shmq_region *region, shmq_error *error)
     void shmq_region_refusal(shmq_region *region, shmq_error *error)
     int shmq_region_sweep_due(shmq_region *region, uint64_t now)
@@ -72,16 +76,19 @@ cdef extern from "shmq/shmq.h" nogil:
 
 
 cdef extern from "attached.h" nogil:
+    struct shmq_standing:
+        int open, attached, mapped
+
     struct shmq_attached:
         shmq_region region
-        c_bool attached
-        void *handle
-        shmq_attached *next
+        shmq_standing *standing
+        int waiting
 
-    shmq_attached *shmq_attached_first
+    shmq_standing shmq_standing_none
 
     shmq_attached *shmq_attached_new()
     void shmq_attached_add(shmq_attached *one)
     void shmq_attached_leave(shmq_attached *one)
-    void shmq_attached_leave_all()
+    void shmq_attached_unmap(shmq_attached *one)
+    c_bool shmq_attached_inherited(const shmq_attached *one)
     void shmq_attached_free(shmq_attached *one)

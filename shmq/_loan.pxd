@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from shmq._attachment cimport Attachment, Lease
 from shmq._c cimport shmq_array_type, shmq_hold
 from shmq._endpoint cimport Endpoint
+from shmq._files cimport shmq_standing
 
 cdef enum:
     DROPPED = -2    # what Lender.post returns where the policy of a full queue dropped the message
@@ -25,6 +26,7 @@ cdef class Lender(Endpoint):
 
 cdef class Loan:
     cdef Attachment region
+    cdef shmq_standing *standing    # of the attachment that lent it
     cdef Lender sender              # None: edited for nobody in particular
     cdef shmq_hold hold
     cdef uint64_t length            # as it will be sent: bytes, and whether an envelope describes them

@@ -14,12 +14,12 @@ from libc.string cimport memcpy
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
     Py_REFCNT, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
-    shmq_array_bytes, shmq_array_type, shmq_block_offset, shmq_blocks_elsewhere, shmq_cache_resize,
+    shmq_array_bytes, shmq_array_type, shmq_block_offset, shmq_block_owner, shmq_blocks_elsewhere, shmq_cache_resize,
     shmq_envelope_write, shmq_hold, shmq_hold_check, shmq_length_bytes, shmq_loan, shmq_payload, shmq_release,
     shmq_starved, shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
 )
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
-from shmq._files cimport shmq_os_now
+from shmq._files cimport shmq_attached, shmq_os_now, shmq_standing
 from shmq._types cimport explain, type_of_payload, type_of_request
 from shmq._within cimport within
 
@@ -32,6 +32,8 @@ cdef object ZERO = 0
 
 cdef int lend_slowly(Attachment region, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
     """Out of blocks: reclaim what can be, then wait while others hold some."""
+    cdef shmq_attached *place = region.place
+    cdef const shmq_standing *standing = region.standing
     cdef uint64_t deadline = deadline_of(timeout)
     cdef shmq_wait_point point = shmq_starved(region.map)
     cdef uint32_t seq
@@ -39,7 +41,7 @@ cdef int lend_slowly(Attachment region, uint64_t nbytes, object timeout, shmq_ho
     shmq_cache_resize(region.actor)  # its share, of as many processes as there are now
     while True:
         seq = shmq_wait_announce(point)
-        region.tick(False)
+        region.tick(standing, False)
         result = shmq_loan(region.actor, nbytes, hold)
         if result == SHMQ_OK:
             return 0
@@ -51,15 +53,13 @@ cdef int lend_slowly(Attachment region, uint64_t nbytes, object timeout, shmq_ho
             if region.recover_dead() == 0:
                 raise explain().out_of_blocks(region, nbytes)
             continue
-        region.waiting += 1
+        place.waiting += 1
         try:
             with nogil:
                 shmq_wait_sleep(region.map, point, seq, STARVED_SLICE_NS)
         finally:
-            region.waiting -= 1
-            if region.is_closed:
-                region.settle()
-        region.check()
+            region.go_out(place)
+        region.check_same(standing, "a wait that was interrupted")
 
 
 cdef int lend(Attachment region, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
@@ -110,6 +110,10 @@ cdef uint64_t size_of(object what, Attachment region) except? 0xFFFFFFFFFFFFFFFF
 cdef class Lender(Endpoint):
     """What senders and publishers have in common: they lend blocks, and send them or copies."""
 
+    cdef int open_again(self) except -1:
+        self.region.check_sending()
+        return Endpoint.open_again(self)
+
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
         """Hand the block over, waiting where that is asked. How many it reaches; DROPPED: it is still the caller's.
 
@@ -123,11 +127,11 @@ cdef class Lender(Endpoint):
 
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
         """Get a block; 1 where that took a while."""
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         if not lend(self.region, nbytes, timeout, hold):
             return 0
-        if not self.is_open:  # closed meanwhile
+        if not self.standing.open:  # closed meanwhile
             self.free(hold)
             self.refuse()
         return 1
@@ -176,6 +180,7 @@ cdef class Lender(Endpoint):
         loan.number = label_of(label)
         self.lend(length, timeout, &loan.hold)
         loan.region = self.region
+        loan.standing = self.standing
         loan.sender = self
         loan.length = length
         loan.held = True  # from here on the loan gives the block back
@@ -185,7 +190,7 @@ cdef class Lender(Endpoint):
 
     cdef object send_loan(self, Loan loan, object timeout):
         cdef int reached
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         if loan.lease is not None:
             loan.check_views()
@@ -232,7 +237,7 @@ cdef class Lender(Endpoint):
         return self.send_buffer(data, number, timeout)
 
     cdef object hand_over(self, Loan loan, uint32_t label, object timeout):
-        if not loan.held:
+        if not (loan.held and loan.standing.open):
             loan.refuse()
         if label:
             loan.number = label
@@ -261,7 +266,7 @@ cdef class Lender(Endpoint):
         cdef object left = None if timeout is None else check_timeout(timeout)
         cdef uint64_t deadline = deadline_of(left)
         cdef Py_ssize_t sent = 0
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         try:
             for item in items:
@@ -298,7 +303,8 @@ cdef class Lender(Endpoint):
         return self.answer(reached)
 
     cdef void free(self, shmq_hold *hold) noexcept:
-        if self.region.place.attached:
+        """Give a block back that was lent; not in a child that was forked while its parent waited to send it."""
+        if self.region.standing.attached and shmq_block_owner(hold.word) == self.region.actor.slot:
             shmq_release(self.region.actor, hold)
 
     cdef object send_buffer(self, object data, uint32_t label, object timeout):
@@ -350,10 +356,10 @@ cdef class Loan:
         """Somebody uses the handle after it, or its region, was closed."""
         if not self.held:
             raise ValueError(f"the loan (label {self.number}) has been sent or discarded: take another one")
-        return self.region.check()
+        return self.region.check_same(self.standing, f"the loan (label {self.number})")
 
     cdef Lease view(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         if self.lease is None:
             self.lease = lease_new(self.region, self.hold, self.length, True)
@@ -382,7 +388,7 @@ cdef class Loan:
 
     cdef void not_sent(self) noexcept:
         """It is this loan's still, or again; unless it has gone where it was to go and only the waiting failed."""
-        if self.region.place.attached and shmq_hold_check(self.region.actor, &self.hold) != SHMQ_OK:
+        if self.standing.attached and shmq_hold_check(self.region.actor, &self.hold) != SHMQ_OK:
             self.sent()
             return
         self.held = True
@@ -408,7 +414,7 @@ cdef class Loan:
         self.held = False
         if self.lease is not None:  # the block goes back when the last view dies
             self.drop_views()
-        elif self.region.place.attached:
+        elif self.standing.attached:
             shmq_release(self.region.actor, &self.hold)
 
     def send(self, timeout=None):
@@ -431,13 +437,13 @@ cdef class Loan:
         """
         if timeout is not None:
             timeout = check_timeout(timeout)  # may run Python code: look after it
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.target().send_loan(self, timeout)
 
     def send_nowait(self):
         """`send(timeout=0)`."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.target().send_loan(self, 0)
 
@@ -453,7 +459,7 @@ cdef class Loan:
             self.give_back()
 
     def __enter__(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self
 
@@ -461,7 +467,7 @@ cdef class Loan:
         if not self.held:
             return
         if kind is None:
-            if not (self.held and self.region.is_open):
+            if not (self.held and self.standing.open):
                 self.refuse()
             if self.target().send_loan(self, None) is False:
                 self.give_back()  # dropped
@@ -494,7 +500,7 @@ cdef class Loan:
         pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_length_bytes(self.length)
 
@@ -502,14 +508,14 @@ cdef class Loan:
         cdef Py_ssize_t at, start, stop, step
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))  # may run Python code: look again after it
-            if not (self.held and self.region.is_open):
+            if not (self.held and self.standing.open):
                 self.refuse()
             if step != 1:
                 return bytes([self[at] for at in range(start, stop, step)])
             return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.hold.block) + start,
                                              max(stop - start, 0))
         at = index  # may run Python code
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_payload(self.region.map, self.hold.block)[place_in(at, shmq_length_bytes(self.length))]
 
@@ -521,7 +527,7 @@ cdef class Loan:
             return
         at = index  # this and the next may run Python code: look after them
         byte = byte_of(value)
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         shmq_payload(self.region.map, self.hold.block)[place_in(at, shmq_length_bytes(self.length))] = byte
 
@@ -532,7 +538,7 @@ cdef class Loan:
         start, stop, step = index.indices(len(self))
         PyObject_GetBuffer(value, &source, PyBUF_C_CONTIGUOUS)
         try:
-            if not (self.held and self.region.is_open):
+            if not (self.held and self.standing.open):
                 self.refuse()
             if step != 1 or source.len != max(stop - start, 0):
                 raise ValueError(f"cannot put {source.len} bytes into a slice of {len(range(start, stop, step))}: "
@@ -550,7 +556,7 @@ cdef class Loan:
     @property
     def nbytes(self):
         """Bytes of payload."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_length_bytes(self.length)
 
@@ -568,15 +574,16 @@ cdef class Loan:
     @property
     def offset(self):
         """Where the payload lies: bytes from the start of the data segment, the same in every process."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_block_offset(self.region.map, self.hold.block)
 
     def __repr__(self):
         if not self.held or self.region.is_closed:
             return "<shmq.Loan sent or discarded>"
-        if not self.region.is_open:
-            return "<shmq.Loan of a region that is gone>"
+        if not self.standing.open:
+            whose = "the parent" if self.region.is_parents(self.standing) else "a region that is gone"
+            return f"<shmq.Loan of {whose}>"
         return f"<shmq.Loan {shmq_length_bytes(self.length)} bytes at offset {self.offset}, label {self.number}>"
 
 
@@ -587,6 +594,7 @@ cdef Loan loan_new(Attachment region, Lender sender, shmq_hold hold, uint64_t le
     """A loan of a block that the caller owns, which the loan owns from now on."""
     cdef Loan loan = Loan.__new__(Loan)
     loan.region = region
+    loan.standing = region.standing
     loan.sender = sender
     loan.hold = hold
     loan.length = length

@@ -7,10 +7,10 @@ from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 from shmq._c cimport (
     SHMQ_OK, shmq_audience,
     shmq_await_leave, shmq_hold, shmq_parcel, shmq_publication, shmq_publication_pending, shmq_publish_finish,
-    shmq_publish_start, shmq_publish_try, shmq_publisher_look, shmq_publisher_shut, shmq_queue_ref,
+    shmq_publish_start, shmq_publish_try, shmq_publisher_init, shmq_publisher_look, shmq_publisher_shut, shmq_queue_ref,
 )
 from shmq._endpoint cimport deadline_of
-from shmq._files cimport shmq_os_now
+from shmq._files cimport shmq_os_now, shmq_standing
 from shmq._loan cimport Lender
 
 
@@ -29,6 +29,11 @@ cdef class Publisher(Lender):
     cdef tuple recipe(self):
         return "publisher", {}
 
+    cdef int open_again(self) except -1:
+        self.region.check_sending()
+        shmq_publisher_init(&self.publisher, self.publisher.topic)  # topics stay for the region's life
+        return 0
+
     cdef object answer(self, int reached):
         return reached
 
@@ -46,6 +51,7 @@ cdef class Publisher(Lender):
 
     cdef int post_slowly(self, shmq_publication *publication, object timeout) except -1:
         """Some who subscribe with "block" are full: wait for one after the other."""
+        cdef const shmq_standing *standing = self.standing
         cdef uint64_t started = shmq_os_now(), deadline
         cdef shmq_queue_ref ref
         cdef bint slept
@@ -59,10 +65,10 @@ cdef class Publisher(Lender):
                 try:
                     self.wait(&ref, started, deadline, &slept)
                 finally:
-                    if slept and self.region.mapped:
+                    if slept and standing.mapped:
                         shmq_await_leave(self.region.map, &ref, False)
         finally:
-            if self.region.place.attached:
+            if standing.attached:
                 shmq_publish_finish(self.region.actor, &self.publisher, publication)
         return 0
 
@@ -82,7 +88,7 @@ cdef class Publisher(Lender):
 
     cdef shmq_audience look(self) except *:
         cdef shmq_audience audience
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         shmq_publisher_look(self.region.map, &self.publisher, &audience)
         return audience
@@ -92,6 +98,6 @@ cdef class Publisher(Lender):
 
         Who subscribes later begins a new stream.
         """
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         shmq_publisher_shut(self.region.actor, &self.publisher)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 from shmq._attachment cimport Attachment, Lease
-from shmq._c cimport shmq_hold, shmq_message
+from shmq._c cimport shmq_hold, shmq_message, shmq_policy
 from shmq._endpoint cimport Endpoint
+from shmq._files cimport shmq_standing
 from shmq._loan cimport Lender
 
 
 cdef class Receiver(Endpoint):
     cdef readonly bint shared
+    cdef shmq_policy policy
 
     cdef Message receive_slowly(self, Message message, object timeout)
     cdef void give_up(self) noexcept
@@ -14,6 +16,7 @@ cdef class Receiver(Endpoint):
 
 cdef class Message:
     cdef Attachment region
+    cdef shmq_standing *standing    # of the attachment that received it
     cdef shmq_message message
     cdef Lease lease                # made when the first view is taken
     cdef bint held

@@ -13,12 +13,12 @@ from shmq._c cimport (
     Py_REFCNT, SHMQ_EMPTY, SHMQ_KIND_INBOX, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
     SHMQ_POSITION_UNKNOWN, SHMQ_SHARED_BLOCK,
     shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_edit, shmq_envelope_copy, shmq_hold, shmq_hold_check,
-    shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load, shmq_queue_describe,
-    shmq_queue_dropped, shmq_queue_info, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
+    shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load,
+    shmq_queue_dropped, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
     shmq_unsubscribe,
 )
 from shmq._endpoint cimport Endpoint, check_timeout, deadline_of, place_in
-from shmq._files cimport shmq_os_now
+from shmq._files cimport shmq_os_now, shmq_standing
 from shmq._loan cimport DROPPED, Lender, lend, loan_new
 from shmq._sender cimport Sender
 from shmq._types cimport explain
@@ -55,12 +55,13 @@ cdef class Receiver(Endpoint):
         cdef double seconds = 0
         if timeout is not None:
             seconds = check_timeout(timeout)  # no arithmetic of the caller's from here on
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         cdef int result = shmq_receive(self.region.actor, &self.ref, &message.message)
         if result != SHMQ_OK:
             return self.receive_slowly(message, None if timeout is None else seconds)
         message.region = self.region
+        message.standing = self.standing
         message.held = True
         return message
 
@@ -86,17 +87,19 @@ cdef class Receiver(Endpoint):
         if left < 1:
             raise ValueError(f"most is {most}: ask for at least 1 message")
         found = [self.receive(timeout)]
-        while left > 1 and self.is_open and self.region.is_open:  # the list may have cost a garbage collection
+        while left > 1 and self.standing.open:  # the list may have cost a garbage collection
             message = Message.__new__(Message)
             if shmq_receive(self.region.actor, &self.ref, &message.message) != SHMQ_OK:
                 break
             message.region = self.region
+            message.standing = self.standing
             message.held = True
             found.append(message)
             left -= 1
         return found
 
     cdef Message receive_slowly(self, Message message, object timeout):
+        cdef const shmq_standing *standing = self.standing
         cdef uint64_t started, deadline
         cdef bint slept = False
         cdef int result
@@ -106,6 +109,7 @@ cdef class Receiver(Endpoint):
                     result = shmq_receive(self.region.actor, &self.ref, &message.message)
                     if result == SHMQ_OK:
                         message.region = self.region
+                        message.standing = self.standing
                         message.held = True
                         return message
         started = shmq_os_now()
@@ -117,27 +121,44 @@ cdef class Receiver(Endpoint):
                     break
                 self.wait(&self.ref, started, deadline, &slept)
         finally:
-            if slept and self.region.mapped:
+            if slept and standing.mapped:
                 shmq_await_leave(self.region.map, &self.ref, True)
         if result != SHMQ_OK:
             self.fail(result, timeout is None or timeout != 0)
         shmq_spin_learn(&self.spin, shmq_os_now() - started)
         message.region = self.region
+        message.standing = self.standing
         message.held = True
         return message
 
     cdef tuple recipe(self):
-        cdef shmq_queue_info info
-        settings = {"depth": self.ref.depth, "spin": self.fixed_spin if self.fixed_spin >= 0 else None}
+        settings = {
+            "depth": self.ref.depth, "overflow": options.OVERFLOW[self.policy],
+            "spin": self.fixed_spin if self.fixed_spin >= 0 else None,
+        }
         if self.ref.kind == SHMQ_KIND_INBOX:
             raise TypeError(f"cannot pickle the inbox of process {self.queue!r}: another process has its own, and "
                             "sends to this one through region.peer")
-        if shmq_queue_describe(self.region.map, self.ref.qid, &info):
-            settings["overflow"] = options.OVERFLOW[info.policy]
         if self.ref.kind == SHMQ_KIND_SUBSCRIBER:
             return "subscriber", settings
         settings["shared"] = self.shared
         return "receiver", settings
+
+    cdef int open_again(self) except -1:
+        """In a forked child: a claim of its own, a subscription of its own from now on, its own inbox."""
+        cdef Receiver other
+        if self.ref.kind == SHMQ_KIND_WORK:
+            Endpoint.open_again(self)
+            self.region._claim(self, self.queue)
+            return 0
+        if self.ref.kind == SHMQ_KIND_INBOX:
+            other = self.region.inbox
+        else:
+            other = self.region.subscriber(self.queue, depth=self.ref.depth, overflow=options.OVERFLOW[self.policy])
+        self.queue = other.queue
+        self.ref = other.ref
+        other.shut()  # what it had is this one's
+        return 0
 
     def __iter__(self):
         return self
@@ -154,13 +175,13 @@ cdef class Receiver(Endpoint):
 
         Of a subscriber also those that a publisher gave up waiting for; each drop leaves a gap in `Message.seq`.
         """
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         return shmq_queue_dropped(&self.ref)
 
     cdef void give_up(self) noexcept:
         """What the queue loses with this handle: its claim; a subscriber's queue goes altogether, an inbox nothing."""
-        if not (self.is_open and self.region.place.attached):
+        if not self.standing.attached:
             return
         if self.ref.kind == SHMQ_KIND_SUBSCRIBER:
             shmq_unsubscribe(self.region.actor, &self.ref)
@@ -170,7 +191,7 @@ cdef class Receiver(Endpoint):
     def close(self):
         """Give the handle and its claim on the queue up, or unsubscribe; harmless when repeated."""
         self.give_up()
-        self.is_open = False
+        self.shut()
 
     def __dealloc__(self):
         if self.region is not None:
@@ -198,10 +219,10 @@ cdef class Message:
         if not self.held:
             raise ValueError(f"the message (label {self.message.label}) has been released: take what you need before, "
                              "or keep a view")
-        return self.region.check()
+        return self.region.check_same(self.standing, f"the message (label {self.message.label})")
 
     cdef Lease view(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         if self.lease is None:
             self.lease = lease_new(self.region, self.message.hold, self.message.length, False)
@@ -213,7 +234,7 @@ cdef class Message:
         if self.lease is not None:
             self.lease.has_handle = False
             self.lease = None
-        elif self.region.place.attached:
+        elif self.standing.attached:
             shmq_release(self.region.actor, &self.message.hold)
 
     cdef int alone(self, str what) except -1:
@@ -228,7 +249,7 @@ cdef class Message:
         return 0
 
     cdef int check_target(self, Lender tx) except -1:
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         if tx is None:
             return 0
@@ -238,7 +259,7 @@ cdef class Message:
             other = "another opening of the region" if same else texts.region_title(tx.region.name)
             raise ValueError(f"{tx!r} belongs to {other}, the message to {texts.region_title(self.region.name)}: pass "
                              "a copy on with tx.send(message)")
-        if not tx.is_open:
+        if not tx.standing.open:
             tx.refuse()
         return 0
 
@@ -246,8 +267,8 @@ cdef class Message:
         """A block of this process's own with the same content."""
         cdef uint64_t nbytes = shmq_length_bytes(self.message.length)
         lend(self.region, nbytes, timeout, hold)
-        if not (self.held and self.region.is_open):  # meanwhile
-            if self.region.place.attached:
+        if not (self.held and self.standing.open):  # meanwhile
+            if self.standing.attached:
                 shmq_release(self.region.actor, hold)
             self.refuse()
         memcpy(shmq_payload(self.region.map, hold.block), shmq_payload(self.region.map, self.message.hold.block),
@@ -338,7 +359,7 @@ cdef class Message:
             else:
                 reached = tx.post(&self.message.hold, self.message.length, self.message.label, timeout)
         except BaseException:
-            self.held = (self.region.place.attached  # the region may have been closed during the wait
+            self.held = (self.standing.attached  # the region may have been closed during the wait
                          and shmq_hold_check(self.region.actor, &self.message.hold) == SHMQ_OK)
             raise
         if reached == DROPPED:
@@ -364,7 +385,7 @@ cdef class Message:
         self.give_back()
 
     def __enter__(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self
 
@@ -394,12 +415,12 @@ cdef class Message:
         pass  # the lease keeps count; that there is one tells numpy to keep the buffer and not this object
 
     def __len__(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_length_bytes(self.message.length)
 
     cdef bytes payload(self):
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return PyBytes_FromStringAndSize(<char *> shmq_payload(self.region.map, self.message.hold.block),
                                          shmq_length_bytes(self.message.length))
@@ -417,12 +438,12 @@ cdef class Message:
             start, stop, step = index.indices(len(self))  # may run Python code: look again after it
             if step != 1:
                 return self.payload()[index]
-            if not (self.held and self.region.is_open):
+            if not (self.held and self.standing.open):
                 self.refuse()
             return PyBytes_FromStringAndSize(
                 <char *> shmq_payload(self.region.map, self.message.hold.block) + start, max(stop - start, 0))
         at = index  # may run Python code
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         nbytes = shmq_length_bytes(self.message.length)
         return shmq_payload(self.region.map, self.message.hold.block)[place_in(at, nbytes)]
@@ -434,7 +455,7 @@ cdef class Message:
     @property
     def label(self):
         """The number that the sender gave it."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.message.label
 
@@ -445,14 +466,14 @@ cdef class Message:
         Of a published message its number in the topic: what this subscriber has missed leaves gaps.
         None for a redelivered message whose first receiver died before it had noted the place.
         """
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.message.position if self.message.position != SHMQ_POSITION_UNKNOWN else None
 
     @property
     def sender(self):
         """Name of the process that sent it, None where it is no longer attached."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         cdef shmq_process_info info
         if self.message.sender_slot >= self.region.map.geometry.max_processes:
@@ -465,21 +486,21 @@ cdef class Message:
     @property
     def redelivered(self):
         """Whether an earlier receiver died holding it."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.message.redelivered
 
     @property
     def deliveries(self):
         """How often it has been handed out, this time included."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return self.message.deliveries + 1
 
     @property
     def nbytes(self):
         """Bytes of payload."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_length_bytes(self.message.length)
 
@@ -497,15 +518,16 @@ cdef class Message:
     @property
     def offset(self):
         """Where the payload lies: bytes from the start of the data segment, the same in every process."""
-        if not (self.held and self.region.is_open):
+        if not (self.held and self.standing.open):
             self.refuse()
         return shmq_block_offset(self.region.map, self.message.hold.block)
 
     def __repr__(self):
         if not self.held or self.region.is_closed:
             return "<shmq.Message released>"
-        if not self.region.is_open:
-            return "<shmq.Message of a region that is gone>"
+        if not self.standing.open:
+            whose = "the parent" if self.region.is_parents(self.standing) else "a region that is gone"
+            return f"<shmq.Message of {whose}>"
         return (f"<shmq.Message {shmq_length_bytes(self.message.length)} bytes at offset {self.offset}, "
                 f"label {self.message.label}, seq {self.seq}>")
 

@@ -9,7 +9,6 @@ from shmq._endpoint cimport Endpoint
 cdef class Region(Attachment):
     cdef tuple hand(self, bint receive_only)
     cdef str holder_name(self, uint64_t claim)
-    cdef void begin_end(self, Endpoint end, str queue, double spin)
     cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF
     cdef int open_queue(self, Endpoint end, str queue, uint32_t depth) except -1
     cdef object look(self, bint processes)

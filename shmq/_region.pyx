@@ -11,8 +11,8 @@ from shmq._c cimport (
     SHMQ_OK, SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_NEWEST, SHMQ_POLICY_DROP_OLDEST, SHMQ_PROCESS_LIVE,
     shmq_census, shmq_census_take, shmq_claim_epoch, shmq_claim_slot, shmq_holdings, shmq_policy, shmq_process_info,
     shmq_process_info_load, shmq_publisher_init, shmq_queue_claim, shmq_queue_delete, shmq_queue_describe,
-    shmq_queue_find_inbox, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_spin_init,
-    shmq_subscribe, shmq_topic_name, shmq_topic_open,
+    shmq_queue_find_inbox, shmq_queue_info, shmq_queue_open, shmq_queue_ref, shmq_queue_spec, shmq_subscribe,
+    shmq_topic_name, shmq_topic_open,
 )
 from shmq._endpoint cimport Endpoint
 from shmq._publisher cimport Publisher
@@ -21,8 +21,8 @@ from shmq._sender cimport Sender
 from shmq._types cimport explain, late
 from shmq._files cimport (
     SHMQ_ERROR_PERMISSION, SHMQ_HANDED_ADMIN, SHMQ_HANDED_DATA, SHMQ_HANDED_LOCK, SHMQ_REGION_ATTACH,
-    SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_error, shmq_region_hand, shmq_region_info, shmq_region_need_inbox,
-    shmq_region_options, shmq_region_recover, shmq_region_refusal,
+    SHMQ_REGION_CREATE, SHMQ_REGION_EITHER, shmq_attached, shmq_error, shmq_region_hand, shmq_region_info,
+    shmq_region_need_inbox, shmq_region_options, shmq_region_recover, shmq_region_refusal,
 )
 
 import os
@@ -335,14 +335,7 @@ cdef class Region(Attachment):
             raise explain().no_slots(self.name, queue, depth, facts_of(&error))
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, queue)
-        self.begin_end(end, queue, -1)
         return 0
-
-    cdef void begin_end(self, Endpoint end, str queue, double spin):
-        end.region = self
-        end.queue = queue
-        end.fixed_spin = spin
-        shmq_spin_init(&end.spin)
 
     def sender(self, str queue not None, *, depth=None):
         """The sending end of a work queue, made if it is missing.
@@ -363,8 +356,7 @@ cdef class Region(Attachment):
         cdef Sender sender = Sender.__new__(Sender)
         self.check_sending()
         self.open_queue(sender, queue, options.queue_depth(depth if depth is not None else 1024))
-        sender.receives = False
-        sender.is_open = True
+        sender.begin(self, queue, -1)
         return sender
 
     def receiver(self, str queue not None, *, depth=1024, overflow="block", bint shared=False, spin=None):
@@ -389,28 +381,30 @@ cdef class Region(Attachment):
             ValueError: A name, depth or spin out of range.
         """
         cdef Receiver receiver = Receiver.__new__(Receiver)
-        cdef uint64_t holder = 0
         cdef double seconds = options.spin_seconds(spin)
-        cdef int result
-        cdef shmq_policy policy = policy_of(overflow)
+        receiver.policy = policy_of(overflow)
+        receiver.shared = shared
+        receiver.receives = True
         self.open_queue(receiver, queue, options.queue_depth(depth))
-        result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
+        self._claim(receiver, queue)
+        receiver.begin(self, queue, seconds)
+        return receiver
+
+    def _claim(self, Receiver receiver not None, str queue):
+        """Let the receiver have the queue that it denotes, for itself or among others."""
+        cdef uint64_t holder = 0
+        cdef int result = shmq_queue_claim(self.actor, &receiver.ref, receiver.shared, receiver.policy, &holder)
         if result == SHMQ_IN_USE and self.recover_dead() > 0:
-            result = shmq_queue_claim(self.actor, &receiver.ref, shared, policy, &holder)
+            result = shmq_queue_claim(self.actor, &receiver.ref, receiver.shared, receiver.policy, &holder)
         if result != SHMQ_OK:
             self.check_memory()
         if result == SHMQ_IN_USE:
             title = self.holder_name(holder)
             raise explain().queue_in_use(queue, title)
         if result == SHMQ_MISMATCH:
-            raise explain().terms_mismatch(self, queue, shared, overflow)
+            raise explain().terms_mismatch(self, queue, receiver.shared, options.OVERFLOW[receiver.policy])
         if result != SHMQ_OK:
             raise errors.QueueClosedError(f"queue {queue!r} was deleted while it was being opened: open it again")
-        receiver.fixed_spin = seconds
-        receiver.receives = True
-        receiver.shared = shared
-        receiver.is_open = True
-        return receiver
 
     cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF:
         """The topic's number."""
@@ -444,8 +438,7 @@ cdef class Region(Attachment):
         cdef Publisher publisher = Publisher.__new__(Publisher)
         self.check_sending()
         shmq_publisher_init(&publisher.publisher, self.open_topic(topic))
-        self.begin_end(publisher, topic, -1)
-        publisher.is_open = True
+        publisher.begin(self, topic, -1)
         return publisher
 
     def subscriber(self, str topic not None, *, depth=1024, overflow="block", spin=None):
@@ -482,9 +475,9 @@ cdef class Region(Attachment):
             raise explain().no_slots(self, topic, slots)
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, topic)
-        self.begin_end(receiver, topic, seconds)
         receiver.receives = True
-        receiver.is_open = True
+        receiver.policy = policy
+        receiver.begin(self, topic, seconds)
         return receiver
 
     @property
@@ -508,9 +501,8 @@ cdef class Region(Attachment):
         if shmq_region_need_inbox(&self.place.region, &error) != SHMQ_OK:
             raise explain().region_error(facts_of(&error), {"name": self.name})
         receiver.ref = self.place.region.inbox
-        self.begin_end(receiver, self.process, -1)
         receiver.receives = True
-        receiver.is_open = True
+        receiver.begin(self, self.process, -1)
         return receiver
 
     def peer(self, str process not None):
@@ -534,8 +526,7 @@ cdef class Region(Attachment):
         if shmq_queue_find_inbox(self.map, text, &sender.ref) != SHMQ_OK:
             self.check_memory()
             raise explain().no_peer(self, process)
-        self.begin_end(sender, process, -1)
-        sender.is_open = True
+        sender.begin(self, process, -1)
         return sender
 
     cdef str holder_name(self, uint64_t claim):
@@ -594,12 +585,15 @@ cdef class Region(Attachment):
 
     cdef object look(self, bint processes):
         """Count, while nobody can unmap the region: what is made on the way may run finalizers that close it."""
-        cdef shmq_census *census = <shmq_census *> malloc(sizeof(shmq_census))
+        cdef shmq_census *census
+        cdef shmq_attached *place
+        self.check()
+        census = <shmq_census *> malloc(sizeof(shmq_census))
         if census == NULL:
             raise MemoryError
-        self.waiting += 1
+        place = self.place
+        place.waiting += 1
         try:
-            self.check()
             shmq_census_take(census, self.map)
             found = self.count_processes(census) if processes else self.count_all(census)
             if not self.is_closed:
@@ -607,9 +601,7 @@ cdef class Region(Attachment):
             return found
         finally:
             free(census)
-            self.waiting -= 1
-            if self.is_closed:
-                self.settle()
+            self.go_out(place)
 
     cdef list count_processes(self, const shmq_census *census):
         cdef shmq_process_info info
@@ -710,5 +702,6 @@ cdef class Region(Attachment):
 
     def __repr__(self):
         name = repr(self.name) if self.name is not None else "anonymous"
-        state = ", closed" if self.is_closed else "" if self.is_open else ", gone"
+        usable = self.standing.open or self.is_parents(self.standing)
+        state = ", closed" if self.is_closed else "" if usable else ", gone"
         return f"<shmq.Region {name}, {self.size} bytes{state}>"

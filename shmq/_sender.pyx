@@ -10,7 +10,7 @@ from shmq._c cimport (
     shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_send_or_drop, shmq_spin_learn,
 )
 from shmq._endpoint cimport deadline_of
-from shmq._files cimport shmq_os_now
+from shmq._files cimport shmq_os_now, shmq_standing
 from shmq._loan cimport DROPPED, Lender
 
 cdef uint32_t BRIEF_LOOKS = 500            # some microseconds, before the clock is read or the GIL given up
@@ -50,6 +50,7 @@ cdef class Sender(Lender):
     cdef int post_slowly(self, shmq_hold *hold, const shmq_parcel *parcel, shmq_message *message,
                          object timeout) except -1:
         """Once more, for a loan or a message; what fails is still the caller's."""
+        cdef const shmq_standing *standing = self.standing
         cdef uint64_t started, deadline
         cdef bint slept = False
         cdef int result
@@ -67,7 +68,7 @@ cdef class Sender(Lender):
                         break
                     self.wait(&self.ref, started, deadline, &slept)
             finally:
-                if slept and self.region.mapped:
+                if slept and standing.mapped:
                     shmq_await_leave(self.region.map, &self.ref, False)
             if result == SHMQ_OK:
                 shmq_spin_learn(&self.spin, shmq_os_now() - started)
@@ -87,7 +88,7 @@ cdef class Sender(Lender):
             ValueError: It is a process's inbox: that is its process's own.
         """
         cdef shmq_message dropped
-        if not (self.is_open and self.region.is_open):
+        if not self.standing.open:
             self.refuse()
         if self.ref.kind == SHMQ_KIND_INBOX:
             raise ValueError(f"{self.queue!r} is the inbox of a process: only that process can end it, by closing the "

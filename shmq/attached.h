@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The regions that this process is attached to, so that an exit leaves them.
+/* The regions that this process is attached to: what that amounts to now, for every handle to look at, and a list, so
+ * that an exit leaves them.
  *
- * The handler is C's, not Python's: it runs when no thread can take the GIL any more. A daemon thread may still be
- * asleep in a wait; so the memory stays mapped. The list is the GIL's before that. */
+ * The exit handler is C's, not Python's: it runs when no thread can take the GIL any more. A daemon thread may still be
+ * asleep in a wait; so the memory stays mapped. All here is the GIL's, but for the list, which a fork must find whole. */
 #ifndef SHMQ_ATTACHED_H
 #define SHMQ_ATTACHED_H
 
@@ -10,20 +11,75 @@
 
 #include <stdlib.h>
 
+/* What an attachment amounts to now. It lies in memory that a forked child finds zeroed, whoever forked it and however:
+ * nothing of its parent's attachment is the child's. A handle keeps the standing of the attachment that it was made
+ * under, which never comes true again once it is zero. */
+struct shmq_standing {
+    int open;               /* handles may be used */
+    int attached;           /* the process slot is ours */
+    int mapped;             /* the shared memory may be read */
+    int unused;             /* 16 bytes: the next free one lies in the same place */
+};
+
 struct shmq_attached {
     struct shmq_region region;
-    bool attached;          /* the process slot is ours */
-    void *handle;           /* the Attachment that this belongs to */
+    struct shmq_standing *standing;
+    int waiting;            /* threads that are inside without the GIL, or that must not see the memory go */
     struct shmq_attached *previous, *next;
 };
 
+/* Of what was never open, or is closed for good. Nobody writes to it. */
+static struct shmq_standing shmq_standing_none;
+
 static struct shmq_attached *shmq_attached_first; /* of all */
+
+/* ---- standings ------------------------------------------------------------------------------------------- */
+
+union shmq_standing_place {
+    struct shmq_standing standing;
+    union shmq_standing_place *next; /* while it is free; zeroed in a child, which so loses sight of the rest */
+};
+
+static union shmq_standing_place *shmq_standing_free;
+
+/* Zeroed. NULL where there is no memory. */
+static struct shmq_standing *shmq_standing_new(void)
+{
+    union shmq_standing_place *place = shmq_standing_free;
+
+    if (!place) {
+        void *page;
+
+        if (shmq_os_wiped_page(&page))
+            return NULL;
+        place = (union shmq_standing_place *)page;
+        for (size_t i = 1; i < SHMQ_PAGE / sizeof *place; i++) {
+            place[i].next = shmq_standing_free;
+            shmq_standing_free = &place[i];
+        }
+    } else {
+        shmq_standing_free = place->next;
+    }
+    memset(place, 0, sizeof *place);
+    return &place->standing;
+}
+
+static void shmq_standing_give_back(struct shmq_standing *standing)
+{
+    union shmq_standing_place *place = (union shmq_standing_place *)standing;
+
+    memset(place, 0, sizeof *place);
+    place->next = shmq_standing_free;
+    shmq_standing_free = place;
+}
+
+/* ---- the list -------------------------------------------------------------------------------------------- */
 
 static void shmq_attached_leave(struct shmq_attached *one)
 {
-    if (one->attached)
-        shmq_region_detach(&one->region); /* in a forked child it only forgets the parent's lock */
-    one->attached = false;
+    if (one->standing->attached)
+        shmq_region_detach(&one->region);
+    one->standing->attached = 0;
 }
 
 static void shmq_attached_leave_all(void)
@@ -34,36 +90,73 @@ static void shmq_attached_leave_all(void)
         shmq_attached_leave(one);
 }
 
+/* Kernels before 4.14 zero nothing for a child. */
+static void shmq_attached_in_child(void)
+{
+    for (struct shmq_attached *one = shmq_attached_first; one; one = one->next)
+        memset(one->standing, 0, sizeof *one->standing);
+}
+
 /* Memory for a region to be opened; NULL where there is none. */
 static struct shmq_attached *shmq_attached_new(void)
 {
     static bool watching;
+    struct shmq_attached *one = (struct shmq_attached *)calloc(1, sizeof *one);
 
     if (!watching)
-        watching = atexit(shmq_attached_leave_all) == 0;
-    return (struct shmq_attached *)calloc(1, sizeof(struct shmq_attached));
+        watching = atexit(shmq_attached_leave_all) == 0 && pthread_atfork(NULL, NULL, shmq_attached_in_child) == 0;
+    if (one && !(one->standing = shmq_standing_new())) {
+        free(one);
+        one = NULL;
+    }
+    return one;
 }
 
 /* It has been opened. */
 static void shmq_attached_add(struct shmq_attached *one)
 {
-    one->attached = true;
+    shmq_lock_guard_enter();
     one->next = shmq_attached_first;
     if (one->next)
         one->next->previous = one;
     shmq_attached_first = one;
+    shmq_lock_guard_leave();
+    one->standing->open = one->standing->attached = one->standing->mapped = 1;
 }
 
-/* It has been unmapped, or never opened. */
+/* Unmap it. It has been left, or was a parent's. */
+static void shmq_attached_unmap(struct shmq_attached *one)
+{
+    one->standing->mapped = 0;
+    shmq_region_forget(&one->region);
+}
+
+/* Is it a parent's? */
+static bool shmq_attached_inherited(const struct shmq_attached *one)
+{
+    struct shmq_error error;
+
+    return shmq_region_check_fork(&one->region, &error) != SHMQ_OK;
+}
+
+/* It has been unmapped, or never opened. The standing of one that was inherited is not used again, because handles on
+ * it may outlive it; and where threads of the parent were inside, this one may have been: it finds its way out. */
 static void shmq_attached_free(struct shmq_attached *one)
 {
+    bool inherited = one->region.pid && shmq_attached_inherited(one);
+
+    shmq_lock_guard_enter();
     if (one->previous)
         one->previous->next = one->next;
     else if (shmq_attached_first == one)
         shmq_attached_first = one->next;
     if (one->next)
         one->next->previous = one->previous;
-    free(one);
+    shmq_lock_guard_leave();
+    if (!inherited)
+        shmq_standing_give_back(one->standing);
+    if (!one->waiting)
+        free(one);
 }
 
 #endif

@@ -78,7 +78,7 @@ class RegionVersionError(ShmqError):
 
 
 class RegionGoneError(ShmqError):
-    """The region's files were removed, cut or emptied by force: look who does that, and open the region anew."""
+    """The region's files were removed, cut or emptied by force, or it ended: look who does that, and open it anew."""
 
 
 class RegionCorruptError(ShmqError):
@@ -110,7 +110,7 @@ class OutOfBlocks(ShmqError, MemoryError):
 
 
 class ForkedHandleError(ShmqError):
-    """A loan or message of the parent is used in a forked child: open the region in the child, or send it a message."""
+    """A loan or message of the parent is used in a forked child: leave it to the parent, and get another."""
 
 
 class DecodeError(ShmqError, ValueError):

@@ -298,6 +298,14 @@ def not_for_pickle(region: Region) -> Exception:
     )
 
 
+def ended_since_fork(name: str | None) -> Exception:
+    """A forked child uses a handle on a region that is not there any more."""
+    return errors.RegionGoneError(
+        f"{region_title(name)}, which this process has from the parent that it was forked from, has ended since or "
+        "lost its name: use it before the others have left, or create another one with shmq.open"
+    )
+
+
 def another_region(name: str) -> Exception:
     """A handle denotes a region that is no more, and its name another one."""
     return errors.RegionGoneError(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lifetimes: views outlive handles, handles outlive nothing, and an interpreter that exits leaves nothing behind."""
 
+import contextlib
 import gc
 import random
 import threading
@@ -260,6 +261,48 @@ def test_closing_while_threads_send_and_receive_raises_nothing_else() -> None:
         shmq.unlink("r")
 
 
+def operations(region: Region) -> dict[str, Callable[[], Any]]:
+    """What threads may be in the middle of when the region is closed."""
+    tx, rx, publisher = region.sender("q", depth=4), region.receiver("q", shared=True), region.publisher("t")
+
+    def pass_on() -> None:
+        tx.send_nowait(b"x" * 100)
+        rx.receive(0).forward(tx, timeout=0)
+        rx.receive(0).edit(tx).send_nowait()
+
+    return {
+        "send and forward": pass_on,
+        "wait to receive": region.receiver("empty", shared=True).receive,
+        "loan": lambda: tx.loan(3000).discard(),
+        "publish": lambda: publisher.send(b"x" * 100, timeout=0.001),
+        "subscribe": lambda: region.subscriber("t", depth=2).close(),
+        "look": lambda: (region.stats(), region.processes(), region.recover(), tx.qsize()),
+        "open queues": lambda: (region.sender("other").qsize(), region.inbox.qsize()),
+    }
+
+
+def test_d8_a_region_closed_while_threads_are_inside_operations_ends_them_and_leaves_nothing() -> None:
+    for _ in range(15):
+        region = small(persist=True)
+        works = operations(region)
+        barrier = threading.Barrier(len(works) + 1)
+
+        def work(operation: Callable[[], Any], barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            while True:
+                with contextlib.suppress(shmq.Full, shmq.Empty, shmq.OutOfBlocks):
+                    operation()
+
+        threads = [Thread(work, operation) for operation in works.values()]
+        barrier.wait()
+        region.close()
+        for thread in threads:
+            with pytest.raises(ValueError, match="closed"):
+                thread.result()
+        assert [info.attached for info in shmq.list_regions()] == [0]
+        shmq.unlink("r")
+
+
 # ---- what is left behind ------------------------------------------------------------------------------------
 
 
@@ -359,50 +402,6 @@ view = message.array
 raise KeyError
 """
     python("-c", code, status=1)
-    assert not (shmq_dir / "r").exists()
-
-
-FORK = """
-import os, shmq, sys
-region = shmq.open("r", size="1MiB")
-tx, rx = region.sender("q"), region.receiver("q")
-for data in (b"first", b"second"):
-    tx.send(data)
-message, loan = rx.receive(), tx.loan(4)
-array = message.array
-child = os.fork()
-if child == 0:
-    uses = [lambda: tx.send(b"x"), lambda: tx.loan(1), rx.receive, rx.qsize, region.processes, region.recover,
-            region.stats, lambda: region.sender("new"), lambda: bytes(message), lambda: message.array, loan.send,
-            lambda: loan.memoryview, lambda: len(loan), tx.shutdown, lambda: next(rx)]
-    for number, use in enumerate(uses):
-        try:
-            use()
-            print("allowed:", number)
-        except shmq.ForkedHandleError as error:
-            assert "parent" in str(error), error
-    assert bytes(array) == b"first"
-    loan.discard(), message.release(), region.close()
-    del message, loan, array
-    with shmq.open("r") as own:
-        own.sender("from-the-child").send(b"hello")
-        assert len(own.processes()) == 2
-    sys.stdout.flush()
-    os._exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert len(region.processes()) == 1 and region.recover() == 0
-assert bytes(message) == b"first" and bytes(array) == b"first"
-loan[:] = b"mine"
-loan.send()
-assert [bytes(rx.receive(0)) for _ in range(2)] == [b"second", b"mine"]
-assert bytes(region.receiver("from-the-child").receive(0)) == b"hello"
-"""
-
-
-def test_a_forked_child_cannot_use_its_parents_handles_and_harms_nothing(
-    python: Callable[..., str], shmq_dir: Path
-) -> None:
-    assert python("-c", FORK) == ""
     assert not (shmq_dir / "r").exists()
 
 

@@ -7,8 +7,8 @@
  * Pages that the child has not written are the file's: they may change as the parent goes on [M6].
  *
  * A descriptor is used only while it denotes the segment. Where it does not, because the program closed it, the child
- * reads zeros: it is never left with the shared mapping [M5]. _Fork runs no handlers; a child of its own kind must not
- * touch what it inherits.
+ * reads zeros: it is never left with the shared mapping [M5]. _Fork runs no handlers: its child has the shared mappings
+ * until it disowns them.
  */
 #ifndef SHMQ_FORK_H
 #define SHMQ_FORK_H
@@ -59,13 +59,18 @@ static inline void shmq_fork_copy(const struct shmq_heirloom *heirloom)
     shmq_guard_renewed(heirloom->address);
 }
 
+/* Leave a child nothing but copies. Repeatable. */
+static inline void shmq_fork_disown(struct shmq_estate *estate)
+{
+    for (int i = 0; i < 2 && !estate->inherited; i++)
+        shmq_fork_copy(&estate->heirloom[i]);
+    estate->inherited = true;
+}
+
 static inline void shmq_fork_in_child(void)
 {
-    for (struct shmq_estate *estate = *shmq_fork_estates(); estate; estate = estate->next) {
-        for (int i = 0; i < 2; i++)
-            shmq_fork_copy(&estate->heirloom[i]);
-        estate->inherited = true;
-    }
+    for (struct shmq_estate *estate = *shmq_fork_estates(); estate; estate = estate->next)
+        shmq_fork_disown(estate);
 }
 
 static inline void shmq_fork_register(void) { (void)pthread_atfork(NULL, NULL, shmq_fork_in_child); }

@@ -400,6 +400,23 @@ static inline int shmq_os_keep_from_children(void *address, uint64_t bytes)
     return madvise(address, bytes, MADV_DONTFORK) ? -errno : 0;
 }
 
+/* A page of zeroed memory that a forked child finds zeroed, too, where the kernel knows how (Linux 4.14). */
+static inline int shmq_os_wiped_page(void **address)
+{
+    void *mapped;
+
+    *address = NULL;
+    SHMQ_OS_ENTER(mmap);
+    mapped = mmap(NULL, SHMQ_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return -errno;
+#ifdef MADV_WIPEONFORK
+    (void)madvise(mapped, SHMQ_PAGE, MADV_WIPEONFORK);
+#endif
+    *address = mapped;
+    return 0;
+}
+
 /* Fault pages in ahead of use. A hint: kernels before 5.14 know no such advice, and nothing is wrong without it. */
 static inline void shmq_os_prefault(void *address, uint64_t bytes, bool writable)
 {
