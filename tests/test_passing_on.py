@@ -447,7 +447,7 @@ def test_another_regions_sender_is_refused_and_both_are_named(origin: Callable[.
         message = origin(region)
         for tx in (other.sender("q"), other.publisher("t")):
             for call in (message.edit, message.forward):
-                with pytest.raises(ValueError, match="belongs to region 'other', the message to 'r'") as caught:
+                with pytest.raises(ValueError, match="belongs to region 'other', the message to region 'r'") as caught:
                     call(tx)
                 assert "tx.send(message)" in str(caught.value)
         rx = other.receiver("q")
@@ -460,7 +460,7 @@ def test_another_opening_of_the_same_region_is_refused_as_such() -> None:
     with small() as region, Region.attach("r") as again:
         message = queued_message(region)
         for call in (message.edit, message.forward):
-            with pytest.raises(ValueError, match="belongs to another opening of the region, the message to 'r'"):
+            with pytest.raises(ValueError, match="belongs to another opening of the region, the message to region 'r'"):
                 call(again.sender("q"))
 
 

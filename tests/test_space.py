@@ -229,8 +229,9 @@ def in_a_full_file_system() -> dict[str, Any]:
         filler = fill()
         before = tree(SHM)
         found["goes on"] = talk(region)
-        found["attach"] = forked(lambda: caught(Region.attach, "r"))
-        found["open"] = forked(lambda: caught(shmq.open, "r"))
+        found["attach"] = forked(lambda: caught(lambda: Region.attach("r").inbox))
+        found["open"] = forked(lambda: caught(lambda: shmq.open("r").inbox))
+        found["without an inbox"] = forked(lambda: talk(Region.attach("r")))
         found["create"] = caught(shmq.open, "s", size=MIB, **SMALL)
         found["sender"] = caught(region.sender, "new", depth=2000)
         found["receiver"] = caught(region.receiver, "new")
@@ -260,7 +261,8 @@ def test_in_a_full_file_system_all_goes_on_but_nothing_new_is_made(run: Elsewher
     assert found["goes on"]
     assert found["other"] == [b"hello"]
     assert found["in its place"]
-    for who in ("attach", "open"):
+    assert found["without an inbox"]
+    for who in ("attach", "open"):  # each attaches, but has no inbox
         kind, text = found[who]
         assert kind == "RegionSpaceError"
         assert "the inbox of this process in region 'r' needs" in text
