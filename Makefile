@@ -4,6 +4,7 @@
 # make bench     the figures, beside a cache-line probe and a hand-made ring of the same run
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
+# make tsan      threads as processes under ThreadSanitizer
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
@@ -22,7 +23,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim bench lint sanitize test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim bench lint sanitize tsan test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -136,6 +137,23 @@ sim: $(addprefix $(C_BUILD)/,$(SIM_PROGRAMS))
 
 sanitize: $(addprefix build/sanitized/,$(TESTS))
 	@set -e; for program in $^; do echo $$program; $$program; done
+
+build/tsan/test_threads: tests/c/test_threads.c $(C_HEADERS)
+	mkdir -p $(@D)
+	$(CC) $(C_FLAGS) -O1 -g -fsanitize=thread -o $@ $<
+
+# Orders without which ThreadSanitizer must report a race: of a hand-over, of a free, of a ticket given back.
+WEAKENED := S1+S2 F1 T_CLEAR
+# GCC's before 14 does not start where the kernel places mappings too much at random.
+UNSHUFFLED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+tsan: build/tsan/test_threads
+	$(UNSHUFFLED) $<
+	@for steps in $(WEAKENED); do \
+	    found=$$(SHMQ_WEAKEN=$$steps TSAN_OPTIONS=halt_on_error=1 $(UNSHUFFLED) $< 2>&1 | grep "^SUMMARY.*data race") \
+	        || { echo "without the orders of $$steps nothing was reported" >&2; exit 1; }; \
+	    echo "without the orders of $$steps: $$found"; \
+	done
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 
