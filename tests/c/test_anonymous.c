@@ -646,7 +646,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_full_registry_names_who_is_in_it),
         CHECK_TEST(a_process_killed_at_any_point_is_recovered_by_who_is_left),
         CHECK_TEST(a_region_whose_processes_all_died_goes_on_with_the_next),
-        CHECK_TEST(descriptors_that_were_handed_on_hold_no_lock),
+        CHECK_TEST_NEEDS(descriptors_that_were_handed_on_hold_no_lock, emulated_dontfork),
         CHECK_TEST(a_refused_call_is_an_error_and_leaves_nothing),
         CHECK_TEST(who_only_receives_cannot_write_messages),
         CHECK_TEST(the_maker_may_only_receive_and_hand_writing_on),
