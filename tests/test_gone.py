@@ -173,6 +173,48 @@ def test_other_regions_of_the_process_are_not_concerned(start: Callable[..., Any
     start(lose_one_of_two).result()
 
 
+def lose_what_is_only_read() -> None:
+    with small() as region:
+        reader = Region.attach("r", access="receive")
+        region.sender("q").send(np.full(BLOCK, 7, "u1"))
+        view = reader.receiver("q").receive(0).array
+        sizes = cut("data", 0)
+        assert not view.any()
+        assert not view.flags.writeable
+        assert tells_the_cut(error_of(lambda: reader.receiver("other")), "data", sizes)
+        assert tells_the_cut(error_of(lambda: region.sender("other")), "data", sizes)
+        del view
+        reader.close()
+
+
+def test_who_only_receives_reads_zeros_too(start: Callable[..., Any]) -> None:
+    start(lose_what_is_only_read).result()
+
+
+def lose_what_has_no_name() -> None:
+    region = Region.create(None, size="1MiB")
+    region.sender("q").send(np.full(BLOCK, 7, "u1"))
+    view = region.receiver("q").receive(0).array
+    for number in region.filenos()[:2]:  # a memfd can be sealed against this …
+        assert error_of(lambda number=number: os.truncate(f"/proc/self/fd/{number}", 0)).startswith("PermissionError")
+    assert (view == 7).all()
+    span = ctypes.c_long(0), ctypes.c_long(1 << 20)  # … but not against this, by those who may write
+    assert ctypes.CDLL(None).fallocate(region.filenos()[1], KEEP_SIZE | PUNCH_HOLE, *span) == 0
+    assert not view.any()
+    text = error_of(lambda: region.sender("other"))
+    assert text.startswith("RegionGoneError")
+    assert "hole" in text
+    assert "anonymous" in text or "the region" in text
+    assert "unlink" not in text
+    assert "RemoveIPC" not in text
+    del view
+    region.close()
+
+
+def test_an_anonymous_region_cannot_be_cut_and_a_hole_in_it_is_told(start: Callable[..., Any]) -> None:
+    start(lose_what_has_no_name).result()
+
+
 def close_an_old_one(file: str) -> None:
     old = small()
     old.sender("q")

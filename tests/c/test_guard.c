@@ -76,6 +76,28 @@ static unsigned char *foreign_page(void)
     return found;
 }
 
+/* The signal that ends a child which does this. */
+static int end_of(void (*dying)(void))
+{
+    int status;
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        struct rlimit none = { 0, 0 };
+
+        CHECK_EQUAL(setrlimit(RLIMIT_CORE, &none), 0);
+        dying();
+        _exit(0);
+    }
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status))
+        CHECK_EQUAL(WEXITSTATUS(status), 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
 /* ---- what is read, and what others see ------------------------------------------------------------------- */
 
 static void what_was_cut_off_reads_zeros_and_the_rest_what_it_was(void)
@@ -305,6 +327,30 @@ static void a_header_of_zeros_is_found_and_a_hole_that_was_there_before_is_not_t
     CHECK(!strcmp(error.what, "magic"));
     CHECK(!strcmp(error.path, world_path("alpha/admin")));
     shmq_region_close(&late);
+    shmq_region_close(&region);
+}
+
+static unsigned char *written;
+
+static void write_there(void) { *(volatile unsigned char *)written = 1; }
+
+static void what_could_only_be_read_can_only_be_read_when_it_is_gone(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_region region, reader;
+
+    open_guarded(&region);
+    options.receive_only = true;
+    world_open_with(&reader, &options);
+    cut("alpha/data", 4096);
+    CHECK_EQUAL(byte_at(reader.map.data), 7);
+    CHECK_EQUAL(byte_at(reader.map.data + WORLD_MIB - 1), 0);
+    CHECK(shmq_region_is_lost(&reader));
+    written = reader.map.data;
+    CHECK_EQUAL(end_of(write_there), SIGSEGV);
+    written = reader.map.data + WORLD_MIB - 1;
+    CHECK_EQUAL(end_of(write_there), SIGSEGV);
+    shmq_region_close(&reader);
     shmq_region_close(&region);
 }
 
@@ -698,28 +744,6 @@ static void handlers_run_on_the_alternate_stack_where_there_is_one(void)
     CHECK((uintptr_t)caught_frame - (uintptr_t)stack < sizeof stack);
 }
 
-/* The signal that ends a child which does this. */
-static int end_of(void (*dying)(void))
-{
-    int status;
-    pid_t pid;
-
-    fflush(NULL);
-    pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        struct rlimit none = { 0, 0 };
-
-        CHECK_EQUAL(setrlimit(RLIMIT_CORE, &none), 0);
-        dying();
-        _exit(0);
-    }
-    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status))
-        CHECK_EQUAL(WEXITSTATUS(status), 0);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
-
 static void fault_and_die(void) { (void)byte_at(foreign_page()); }
 static void send_oneself(void) { CHECK_EQUAL(raise(SIGBUS), 0); }
 static void be_sent(void) { CHECK_EQUAL(kill(getpid(), SIGBUS), 0); }
@@ -890,6 +914,7 @@ int main(int argc, char **argv)
         CHECK_TEST(the_flag_falls_with_the_first_page_that_is_lost),
         CHECK_TEST(a_look_finds_what_no_access_has_met),
         CHECK_TEST(a_header_of_zeros_is_found_and_a_hole_that_was_there_before_is_not_taken_for_a_new_one),
+        CHECK_TEST(what_could_only_be_read_can_only_be_read_when_it_is_gone),
         CHECK_TEST(reserving_memory_does_not_let_a_cut_file_grow),
         CHECK_TEST(closing_a_lost_region_frees_the_byte_and_leaves_nothing),
         CHECK_TEST(closing_a_lost_region_keeps_it_for_those_who_are_attached),
