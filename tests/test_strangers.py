@@ -441,6 +441,38 @@ def test_a_directory_below_nothing_is_told_as_such(shmq_dir: Path, monkeypatch: 
     assert found["list"] == ("nothing", "[]")
 
 
+@as_root
+def test_where_no_directory_can_be_made_the_error_says_who_could(owned: Path, run: Elsewhere) -> None:
+    for folder in (owned.parent, Path("/dev")):
+        found = run(attempts_with, f"{folder}/new", user=OWNER)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        text = f"{folder}: permission denied (mkdir): it belongs to uid 0 (root), gid 0 (root), mode {mode:#o}; you are"
+        check(found, "RegionPermissionError", text, "run as the owner", ways=("open", "create"))
+        check(found, "RegionNotFoundError", ways=("attach", "unlink"))
+        assert found["list"] == ("nothing", "[]")
+    found = run(attempts_with, "/new", user=OWNER)
+    check(found, "RegionPermissionError", "/: permission denied (mkdir): it belongs to", ways=("open", "create"))
+
+
+def in_what_can_only_be_read() -> Refusals:
+    own_shm("ro")
+    return attempts()
+
+
+@can_mount
+def test_a_file_system_that_can_only_be_read_is_told_as_such(run: Elsewhere) -> None:
+    found = run(in_what_can_only_be_read)
+    check(
+        found,
+        "RegionPermissionError",
+        f"{SHM}: read-only file system (mkdir)",
+        "that can be written to",
+        "SHMQ_DIR",
+        ways=("open", "create"),
+    )
+    check(found, "RegionNotFoundError", ways=("attach", "unlink"))
+
+
 def swap(place: Path) -> None:
     """Who may write to what the directory lies in takes it away and puts one of his own there."""
     place.rename(place.with_name("away"))

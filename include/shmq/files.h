@@ -186,16 +186,43 @@ static inline int shmq_directory_locate(struct shmq_directory *directory, const 
     return SHMQ_OK;
 }
 
-/* Make the directory where it is not there: SHMQ_OK, whether it was or not. A group's is not made: who does that
- * chooses the group. */
-static inline int shmq_directory_make(const struct shmq_directory *directory, bool *made, struct shmq_error *error)
+/* A descriptor, for facts only, of what the directory lies in; or -errno. */
+static inline int shmq_directory_above(const struct shmq_directory *directory)
 {
-    int result = directory->shared ? -EEXIST : shmq_os_make_directory(AT_FDCWD, directory->path);
+    char path[SHMQ_PATH_MAX + 1];
+    size_t length = (size_t)(strrchr(directory->path, '/') - directory->path);
 
-    *made = result == 0;
+    memcpy(path, directory->path, length);
+    memcpy(path + length, "/.", 3); /* also where that is a symlink, as /dev/shm may be */
+    return shmq_os_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+}
+
+/* The directory could not be made, and is not there: what it would lie in tells why. */
+static inline int shmq_directory_refused(const struct shmq_directory *directory, int refusal, struct shmq_error *error)
+{
+    struct stat status;
+    size_t length = (size_t)(strrchr(directory->path, '/') - directory->path);
+    int above = shmq_directory_above(directory);
+
+    shmq_error_set_os(error, "mkdir", refusal);
+    if (above >= 0 && shmq_os_fstat(above, &status) == 0) {
+        shmq_error_whose(error, &status);
+        error->path[length ? length : 1] = 0;
+    }
+    if (above >= 0)
+        shmq_os_close(above);
+    return error->code;
+}
+
+/* Make the directory: SHMQ_OK and *refusal 0, or the -errno of one that may be there all the same; or an error code. A
+ * group's is not made: who does that chooses the group. */
+static inline int shmq_directory_make(const struct shmq_directory *directory, int *refusal, struct shmq_error *error)
+{
+    int result = *refusal = directory->shared ? -EEXIST : shmq_os_make_directory(AT_FDCWD, directory->path);
+
     if (result == -ENOENT)
         return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, "parent of the directory", 0, 0);
-    if (result && result != -EEXIST && result != -EACCES && result != -EROFS) /* it may be there all the same */
+    if (result && result != -EEXIST && result != -EACCES && result != -EROFS)
         return shmq_error_set_os(error, "mkdir", result);
     return SHMQ_OK;
 }
@@ -224,32 +251,22 @@ static inline int shmq_directory_open_existing(struct shmq_directory *directory,
 static inline int shmq_directory_open(struct shmq_directory *directory, const char *path, bool shared, bool make,
     struct shmq_error *error)
 {
-    bool made = false;
-    int result = shmq_directory_locate(directory, path, error);
+    int refusal = -EEXIST, result = shmq_directory_locate(directory, path, error);
 
     if (result)
         return result;
     directory->shared = shared;
     if (make)
-        result = shmq_directory_make(directory, &made, error);
+        result = shmq_directory_make(directory, &refusal, error);
     if (result == SHMQ_OK)
         result = shmq_directory_open_existing(directory, error);
-    if (result && made && directory->per_user)
+    if (result && refusal == 0 && directory->per_user)
         (void)shmq_os_unlinkat(AT_FDCWD, directory->path, AT_REMOVEDIR);
-    if (result == SHMQ_ERROR_AGAIN && (shared || !make))
+    if (result != SHMQ_ERROR_AGAIN)
+        return result;
+    if (shared || !make)
         return shmq_error_set(error, SHMQ_ERROR_NOT_FOUND, shared ? "directory of the group" : "directory", 0, 0);
-    return result;
-}
-
-/* A descriptor, for facts only, of what the directory lies in; or -errno. */
-static inline int shmq_directory_above(const struct shmq_directory *directory)
-{
-    char path[SHMQ_PATH_MAX + 1];
-    size_t length = (size_t)(strrchr(directory->path, '/') - directory->path);
-
-    memcpy(path, directory->path, length);
-    memcpy(path + length, "/.", 3); /* also where that is a symlink, as /dev/shm may be */
-    return shmq_os_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+    return refusal && refusal != -EEXIST ? shmq_directory_refused(directory, refusal, error) : result;
 }
 
 /* Close it, and remove it where it is ours and empty. */
