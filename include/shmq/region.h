@@ -475,7 +475,8 @@ static inline void shmq_region_detach(struct shmq_region *region)
     if (shmq_region_check_fork(region, &error))
         return;
     shmq_close(&region->self);
-    shmq_region_reach(region);
+    if (!shmq_os_is(region->files.dir, &region->files.dir_identity))
+        shmq_region_reach(region);
     shmq_region_leave(region);
     shmq_directory_close(&region->directory);
 }
