@@ -165,7 +165,9 @@ ARM_SCHEDULES ?= 20000
 ARM_PAIRS := 0 1000 31 # each 31st
 ARM_PROGRAMS := $(TESTS) directed model_life
 QEMU := $(firstword $(foreach name,qemu-aarch64 qemu-aarch64-static,$(shell command -v $(name))))
-QEMU_test_life := -R 0x20000000 # what 7.2 notes of each page ever mapped makes a fork slow; so it meets few
+QEMU_FEW_PAGES := -R 0x20000000 # what 7.2 notes of each page ever mapped makes a fork slow; so it meets few
+QEMU_test_fork := $(QEMU_FEW_PAGES)
+QEMU_test_life := $(QEMU_FEW_PAGES)
 
 arm-tools:
 	@missing=; \
