@@ -123,20 +123,31 @@ $(C_BUILD)/simulator.a: $(patsubst %,$(C_BUILD)/%.o,$(SIM_PARTS))
 $(addprefix $(C_BUILD)/,$(SIM_PROGRAMS)): $(C_BUILD)/%: $(C_BUILD)/%.o $(C_BUILD)/simulator.a
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $^
 
-c-test: $(addprefix $(C_BUILD)/,$(TESTS))
-	@set -e; for program in $^; do echo $$program; $$program; done
+# Compiled as many at once as there are cores, whatever the -j that make was called with.
+BUILD := @$(MAKE) --no-print-directory -j $(JOBS)
+RUN_EACH = @set -e; for program in $(addprefix $(1)/,$(TESTS)); do echo $$program; $$program; done
+
+c-test:
+	$(BUILD) $(addprefix $(C_BUILD)/,$(TESTS))
+	$(call RUN_EACH,$(C_BUILD))
 
 # All at once, as many as there are cores; what one prints appears when it has finished.
 RUN_AND_SHOW := 'out=$$({} 2>&1) || { echo "$$out"; echo "{} failed"; exit 255; }; echo "{}"; echo "$$out"'
 
-sim: $(addprefix $(C_BUILD)/,$(SIM_PROGRAMS))
-	@{ for program in $(filter-out %/sim_random,$^); do echo $$program; done; \
+sim:
+	$(BUILD) $(addprefix $(C_BUILD)/,$(SIM_PROGRAMS))
+	@{ for part in $$(seq 0 $$(($(JOBS) - 1))); do \
+	       echo $(C_BUILD)/sim_exhaustive 0 1000 $(JOBS) $$part; \
+	   done; \
 	   for part in $$(seq 0 $$(($(JOBS) - 1))); do \
 	       echo $(C_BUILD)/sim_random $$((part * $(SCHEDULES) / $(JOBS) + 1)) $$((($(SCHEDULES) + $(JOBS) - 1) / $(JOBS))); \
-	   done; } | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
+	   done; \
+	   for program in $(filter-out sim_random sim_exhaustive,$(SIM_PROGRAMS)); do echo $(C_BUILD)/$$program; done; \
+	} | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
-sanitize: $(addprefix build/sanitized/,$(TESTS))
-	@set -e; for program in $^; do echo $$program; $$program; done
+sanitize:
+	$(BUILD) $(addprefix build/sanitized/,$(TESTS))
+	$(call RUN_EACH,build/sanitized)
 
 build/tsan/test_threads: tests/c/test_threads.c $(C_HEADERS)
 	mkdir -p $(@D)
@@ -178,7 +189,7 @@ arm-tools:
 	    "Debian and Ubuntu: apt-get install -y$$missing" >&2; exit 1; }
 
 test-arm: arm-tools
-	@$(MAKE) --no-print-directory -j $(JOBS) C_BUILD=$(ARM_BUILD) CC=$(ARM)-gcc AR=$(ARM)-ar \
+	$(BUILD) C_BUILD=$(ARM_BUILD) CC=$(ARM)-gcc AR=$(ARM)-ar \
 	    OPTIMISED="$(OPTIMISED) -static -DCHECK_EMULATED" \
 	    $(addprefix $(ARM_BUILD)/,$(ARM_PROGRAMS) sim_random sim_exhaustive)
 	@{ $(foreach program,$(ARM_PROGRAMS),echo $(QEMU) $(QEMU_$(program)) $(ARM_BUILD)/$(program);) \

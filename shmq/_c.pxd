@@ -92,7 +92,6 @@ cdef extern from "shmq/shmq.h" nogil:
         uint32_t label, deliveries
         uint64_t position
         uint32_t sender_slot, sender_epoch
-        c_bool redelivered
 
     struct shmq_array_type:
         char kind, byte_order

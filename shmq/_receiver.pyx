@@ -485,14 +485,14 @@ cdef class Message:
 
     @property
     def redelivered(self):
-        """Whether an earlier receiver died holding it."""
+        """Whether an earlier receiver died holding it: of this queue, or of one that it was forwarded from."""
         if not (self.held and self.standing.open):
             self.refuse()
-        return self.message.redelivered
+        return self.message.deliveries != 0
 
     @property
     def deliveries(self):
-        """How often it has been handed out, this time included."""
+        """How often it has been handed out since it was sent: 1, and 1 more for each receiver that died holding it."""
         if not (self.held and self.standing.open):
             self.refuse()
         return self.message.deliveries + 1

@@ -586,6 +586,9 @@ def test_a_forwarder_killed_while_it_waits_gives_the_message_back_to_its_queue(s
         with region.receiver("source").receive(20) as message:
             assert (bytes(message), message.label) == (b"content", 7)
             assert (message.redelivered, message.deliveries) == (True, 2)
+            message.forward(region.sender("next"))
+        with region.receiver("next").receive(20) as message:
+            assert (message.redelivered, message.deliveries) == (True, 2)
         assert drain(region.receiver("full")) == [b"in the way"]
         assert all_free(region)
 

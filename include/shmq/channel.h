@@ -38,7 +38,6 @@ struct shmq_message {
     uint64_t position;      /* in the queue, since its base; SHMQ_POSITION_UNKNOWN of some redelivered ones */
     uint32_t sender_slot;   /* SHMQ_NO_OWNER where unknown */
     uint32_t sender_epoch;
-    bool redelivered;
 };
 
 /* Is the block as an allocation leaves it? */
@@ -365,7 +364,6 @@ SHMQ_SELDOM int shmq_ticket_read(struct shmq_actor *actor, const struct shmq_que
     message->position = shmq_load_acquire(&block->envelope.sequence, SHMQ_READ);
     message->sender_slot = (uint32_t)sender - 1;
     message->sender_epoch = (uint32_t)(sender >> 32);
-    message->redelivered = false;
     actor->tickets[ref->qid]++;
     if (shmq_length_bytes(message->length) <= 1ull << (map->geometry.granule_shift + shmq_block_order(taken->word)))
         return SHMQ_OK;
@@ -397,7 +395,6 @@ static inline int shmq_receive_queued(struct shmq_actor *actor, const struct shm
             shmq_received(actor, ref);
             result = shmq_message_read(actor, ref, taken.block, taken.word, message);
             message->position = shmq_hint_position(taken.position - ref->base);
-            message->redelivered = false;
             if (result != SHMQ_OK)
                 shmq_message_drop(actor, message);
         } else if (result == SHMQ_TICKET) {
@@ -434,7 +431,6 @@ static inline int shmq_requeued_claim(struct shmq_actor *actor, const struct shm
     message->position = SHMQ_POSITION_UNKNOWN;
     if (shmq_tag(position) == (shmq_block_gen(word) & 0xffff)) /* else its receiver died before R2_SEQ */
         message->position = shmq_hint_position(position);
-    message->redelivered = true;
     message->deliveries++;
     shmq_store_release(&block->label, (uint64_t)message->deliveries << 32 | message->label, SHMQ_R_COUNT);
     return SHMQ_OK;

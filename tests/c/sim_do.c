@@ -153,7 +153,7 @@ int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref
     process->held_id[process->held_count++] = sim_ledger_received(message);
     check_parcel(message);
     redeliveries = sim_messages[message->label].redeliveries;
-    SIM_CHECK(!message->redelivered || (redeliveries && message->deliveries), "message %u claims to be redelivered",
+    SIM_CHECK(!message->deliveries || redeliveries, "message %u claims to be redelivered",
         message->label);
     return result;
 }

@@ -310,7 +310,7 @@ uint32_t sim_ledger_received(const struct shmq_message *received)
     SIM_CHECK(++message->deliveries <= message->posts + message->requeues, "message %u was delivered %u times", id,
         message->deliveries);
     SIM_CHECK((message->sender_slot == received->sender_slot && message->sender_epoch == received->sender_epoch)
-            || (received->redelivered && received->sender_slot == SHMQ_NO_OWNER),
+            || (received->deliveries && received->sender_slot == SHMQ_NO_OWNER),
         "message %u of process %u is said to be of process %u", id, message->sender_slot, received->sender_slot);
     sim_ledger_check(id, "received");
     message->holder = sim_identity();

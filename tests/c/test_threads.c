@@ -311,7 +311,7 @@ static void take(struct process *self, struct named *from)
     check_payload(message);
     self->held_count++;
     self->counts[RECEIVED]++;
-    self->counts[REDELIVERED] += message->redelivered;
+    self->counts[REDELIVERED] += message->deliveries > 0;
     self->counts[TICKETS] += shmq_is_ticket(message->hold.word);
 }
 
