@@ -15,8 +15,7 @@ from shmq._c cimport (
 )
 from shmq._files cimport (
     SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_REGION_ATTACH,
-    shmq_attached, shmq_attached_add, shmq_attached_free, shmq_attached_inherited, shmq_attached_leave,
-    shmq_attached_new, shmq_attached_unmap, shmq_error, shmq_fork_disown, shmq_guard_install, shmq_os_now, shmq_region,
+    shmq_attached, shmq_error, shmq_fork_disown, shmq_guard_install, shmq_os_now, shmq_region,
     shmq_region_attach_handed, shmq_region_create_anonymous, shmq_region_hand, shmq_region_list, shmq_region_look,
     shmq_region_open, shmq_region_options, shmq_region_recover, shmq_region_sweep_due, shmq_region_tell_loss,
     shmq_region_unlink, shmq_region_visit, shmq_standing,
@@ -24,6 +23,16 @@ from shmq._files cimport (
 from shmq._types cimport explain, format_of
 
 from shmq.errors import ForkedHandleError, RegionCorruptError
+
+
+cdef extern from "attached.h" nogil:
+    shmq_attached *shmq_attached_new()
+    void shmq_attached_add(shmq_attached *one)
+    void shmq_attached_leave(shmq_attached *one)
+    void shmq_attached_unmap(shmq_attached *one)
+    bint shmq_attached_inherited(const shmq_attached *one)
+    void shmq_attached_free(shmq_attached *one)
+
 
 cdef uint64_t LOOK_NS = 25000000  # a wait looks for lost memory this often: after every whole slice of sleep
 

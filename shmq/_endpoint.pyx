@@ -9,10 +9,12 @@ from shmq._c cimport (
     shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info, shmq_queue_ref,
     shmq_queue_ref_init, shmq_spin_init,
 )
-from shmq._files cimport shmq_attached, shmq_os_now, shmq_standing, shmq_standing_none
+from shmq._files cimport shmq_attached, shmq_os_now, shmq_standing
 from shmq._types cimport explain
 
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
+
+cdef shmq_standing nowhere  # of what was never open, or is closed for good: nobody writes to it
 
 
 cdef double check_timeout(object timeout) except -1:
@@ -146,7 +148,7 @@ cdef class Endpoint:
     cdef void shut(self) noexcept:
         """Not be usable any more."""
         self.is_open = False
-        self.standing = &shmq_standing_none
+        self.standing = &nowhere
 
     def __enter__(self):
         if not self.standing.open:

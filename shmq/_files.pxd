@@ -75,7 +75,7 @@ cdef extern from "shmq/shmq.h" nogil:
     uint64_t shmq_os_now()
 
 
-cdef extern from "attached.h" nogil:
+cdef extern from "standing.h" nogil:
     struct shmq_standing:
         int open, attached, mapped
 
@@ -83,12 +83,3 @@ cdef extern from "attached.h" nogil:
         shmq_region region
         shmq_standing *standing
         int waiting
-
-    shmq_standing shmq_standing_none
-
-    shmq_attached *shmq_attached_new()
-    void shmq_attached_add(shmq_attached *one)
-    void shmq_attached_leave(shmq_attached *one)
-    void shmq_attached_unmap(shmq_attached *one)
-    c_bool shmq_attached_inherited(const shmq_attached *one)
-    void shmq_attached_free(shmq_attached *one)

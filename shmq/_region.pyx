@@ -549,6 +549,7 @@ cdef class Region(Attachment):
         cdef shmq_queue_spec spec
         cdef bytes text = options.queue_name(name).encode()
         self.check()
+        memset(&ref, 0, sizeof(ref))
         memset(&spec, 0, sizeof(spec))
         spec.kind = SHMQ_KIND_WORK
         spec.name = text

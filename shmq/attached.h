@@ -1,35 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The regions that this process is attached to: what that amounts to now, for every handle to look at, and a list, so
- * that an exit leaves them.
+/* The regions that this process is attached to: a list, so that an exit leaves them, and the memory of their standings.
  *
  * The exit handler is C's, not Python's: it runs when no thread can take the GIL any more. A daemon thread may still be
  * asleep in a wait; so the memory stays mapped. All here is the GIL's, but for the list, which a fork must find whole. */
 #ifndef SHMQ_ATTACHED_H
 #define SHMQ_ATTACHED_H
 
-#include "shmq/shmq.h"
+#include "standing.h"
 
 #include <stdlib.h>
-
-/* What an attachment amounts to now. It lies in memory that a forked child finds zeroed, whoever forked it and however:
- * nothing of its parent's attachment is the child's. A handle keeps the standing of the attachment that it was made
- * under, which never comes true again once it is zero. */
-struct shmq_standing {
-    int open;               /* handles may be used */
-    int attached;           /* the process slot is ours */
-    int mapped;             /* the shared memory may be read */
-    int unused;             /* 16 bytes: the next free one lies in the same place */
-};
-
-struct shmq_attached {
-    struct shmq_region region;
-    struct shmq_standing *standing;
-    int waiting;            /* threads that are inside without the GIL, or that must not see the memory go */
-    struct shmq_attached *previous, *next;
-};
-
-/* Of what was never open, or is closed for good. Nobody writes to it. */
-static struct shmq_standing shmq_standing_none;
 
 static struct shmq_attached *shmq_attached_first; /* of all */
 
