@@ -47,6 +47,7 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
+	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] bench/*.c)
 	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
 	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 

@@ -162,7 +162,8 @@ static struct figures run(int number)
         exit(1);
     after = (double)shmq_probe_run(100000, 0, 1);
     figures.probe = (before + after) / 2;
-    printf("probe %4.0f/%4.0f ns   round trip p50 %4.0f p99 %5.0f ns (%.2f x probe)   one way %5.1f ns, %.1f M/s (%.2f x probe)\n",
+    printf("probe %4.0f/%4.0f ns   round trip p50 %4.0f p99 %5.0f ns (%.2f x probe)   "
+        "one way %5.1f ns, %.1f M/s (%.2f x probe)\n",
         before, after, figures.round_trip, figures.round_trip_p99, figures.round_trip / figures.probe, figures.one_way,
         1e3 / figures.one_way, figures.one_way / figures.probe);
     return figures;
@@ -192,6 +193,7 @@ int main(int count, char **arguments)
     }
     qsort(round_trip, (size_t)runs, sizeof round_trip[0], compare);
     qsort(one_way, (size_t)runs, sizeof one_way[0], compare);
-    printf("median of %d: round trip %.2f x probe, one way %.2f x probe\n", runs, round_trip[runs / 2], one_way[runs / 2]);
+    printf("median of %d: round trip %.2f x probe, one way %.2f x probe\n", runs, round_trip[runs / 2],
+        one_way[runs / 2]);
     return 0;
 }

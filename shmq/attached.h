@@ -2,7 +2,8 @@
 /* The regions that this process is attached to: a list, so that an exit leaves them, and the memory of their standings.
  *
  * The exit handler is C's, not Python's: it runs when no thread can take the GIL any more. A daemon thread may still be
- * asleep in a wait; so the memory stays mapped. All here is the GIL's, but for the list, which a fork must find whole. */
+ * asleep in a wait; so the memory stays mapped. All here is the GIL's, but for the list, which a fork must find
+ * whole. */
 #ifndef SHMQ_ATTACHED_H
 #define SHMQ_ATTACHED_H
 

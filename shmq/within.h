@@ -62,7 +62,8 @@ static PyObject *shmq_context_method_get(PyObject *object, PyObject *self, PyObj
     if (!self || !PyObject_TypeCheck(self, method->d_common.d_type))
         return Py_NewRef((PyObject *)method);
     if (shmq_spare_bound_count)
-        bound = (struct shmq_bound *)PyObject_Init((PyObject *)shmq_spare_bound[--shmq_spare_bound_count], &shmq_bound_type);
+        bound = (struct shmq_bound *)PyObject_Init((PyObject *)shmq_spare_bound[--shmq_spare_bound_count],
+            &shmq_bound_type);
     else if (!(bound = PyObject_New(struct shmq_bound, &shmq_bound_type)))
         return NULL;
     bound->call = shmq_bound_call;

@@ -22,12 +22,12 @@
 #define SHMQ_STATIC_ASSERT _Static_assert
 #endif
 
-SHMQ_STATIC_ASSERT(__GCC_ATOMIC_LLONG_LOCK_FREE == 2, "a slot is one 64-bit word that every process can CAS without a lock");
+SHMQ_STATIC_ASSERT(__GCC_ATOMIC_LLONG_LOCK_FREE == 2, "a slot is a 64-bit word that every process can CAS lock-free");
 
 /* A path that is rarely taken: a call, so that it costs the usual path neither registers nor stack. */
 #define SHMQ_SELDOM static __attribute__((noinline, cold, unused))
 
-/* A path that every message takes: inlined however often it is named, or a second, seldom caller would cost it a call. */
+/* A path that every message takes: inlined however often it is named, or a second, seldom caller would cost a call. */
 #define SHMQ_OFTEN static inline __attribute__((always_inline))
 
 /* Spinning politely: lets the sibling hardware thread run and saves power. */

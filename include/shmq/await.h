@@ -19,7 +19,8 @@ static inline bool shmq_news_for_receiver(const struct shmq_queue_ref *ref)
     uint64_t flags = shmq_load_seq_cst(&ref->queue->flags, SHMQ_READ);
 
     return shmq_queue_find_head(ref, &place) != SHMQ_EMPTY || flags & SHMQ_QUEUE_SHUT || !(flags & SHMQ_QUEUE_OPEN)
-        || shmq_load_seq_cst(&ref->queue->requeued, SHMQ_READ) != shmq_load_seq_cst(&ref->queue->requeued_done, SHMQ_READ);
+        || shmq_load_seq_cst(&ref->queue->requeued, SHMQ_READ)
+            != shmq_load_seq_cst(&ref->queue->requeued_done, SHMQ_READ);
 }
 
 /* Is there a reason to try to send: room, the end? */

@@ -69,7 +69,8 @@ static inline void shmq_census_published(struct shmq_census *census, const struc
     census->queued_bytes += bytes;
 }
 
-static inline void shmq_census_count(struct shmq_census *census, const struct shmq_map *map, uint32_t block, uint64_t word)
+static inline void shmq_census_count(struct shmq_census *census, const struct shmq_map *map, uint32_t block,
+    uint64_t word)
 {
     uint64_t bytes = 1ull << (map->geometry.granule_shift + shmq_block_order(word));
     struct shmq_holdings *holdings = &census->process[shmq_block_owner(word) % SHMQ_MAX_PROCESSES];

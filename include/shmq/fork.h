@@ -42,8 +42,8 @@ static inline struct shmq_estate **shmq_fork_estates(void)
     return &first;
 }
 
-/* Put a private mapping of the file, or with fd -1 of zeros, in the place of the shared one. Where there is no memory to
- * be had for writing to it, it can be read. */
+/* Put a private mapping of the file, or with fd -1 of zeros, in the place of the shared one. Where there is no memory
+ * to be had for writing to it, it can be read. */
 static inline bool shmq_fork_cover(const struct shmq_heirloom *heirloom, int fd)
 {
     return shmq_os_copy_over(heirloom->address, heirloom->bytes, heirloom->protection, fd) == 0

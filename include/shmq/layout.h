@@ -60,10 +60,11 @@ enum shmq_state {
     SHMQ_STATE_QUEUED,
     SHMQ_STATE_FANOUT,      /* published: its tickets (M words) say who still wants it */
     SHMQ_STATE_REQUEUE,
-    SHMQ_STATE_TICKET       /* never in shared memory: how a subscriber's hold of a FANOUT block is noted, see ticket.h */
+    SHMQ_STATE_TICKET       /* never in shared memory: how a subscriber's hold of a FANOUT block is noted (ticket.h) */
 };
 
-static inline uint64_t shmq_block_word(uint32_t gen, uint32_t order, enum shmq_state state, uint32_t queue, uint32_t owner)
+static inline uint64_t shmq_block_word(uint32_t gen, uint32_t order, enum shmq_state state, uint32_t queue,
+    uint32_t owner)
 {
     return (uint64_t)(gen & 0xffffff) << 40 | (uint64_t)order << 35 | (uint64_t)state << 32
         | (uint64_t)(uint16_t)queue << 16 | (uint16_t)owner;
@@ -141,7 +142,8 @@ enum shmq_kind { SHMQ_KIND_NONE, SHMQ_KIND_INBOX, SHMQ_KIND_WORK, SHMQ_KIND_SUBS
 
 static inline uint64_t shmq_config_word(enum shmq_kind kind, uint32_t capacity_shift, uint32_t topic, uint32_t index)
 {
-    return (uint64_t)kind | (uint64_t)capacity_shift << 8 | (uint64_t)(uint16_t)topic << 24 | (uint64_t)(uint16_t)index << 40;
+    return (uint64_t)kind | (uint64_t)capacity_shift << 8 | (uint64_t)(uint16_t)topic << 24
+        | (uint64_t)(uint16_t)index << 40;
 }
 
 static inline uint32_t shmq_config_kind(uint64_t word) { return (uint32_t)shmq_field(word, 0, 8); }
@@ -212,7 +214,10 @@ static inline uint64_t shmq_tickets_word(uint32_t gen, uint32_t want) { return (
 static inline uint64_t shmq_ticket_want(uint32_t index) { return 1ull << index % SHMQ_TICKETS; }
 static inline uint64_t shmq_ticket_seen(uint32_t index) { return 1ull << (SHMQ_TICKETS + index % SHMQ_TICKETS); }
 static inline uint32_t shmq_tickets_wanted(uint64_t word) { return (uint32_t)shmq_field(word, 0, SHMQ_TICKETS); }
-static inline uint32_t shmq_tickets_seen(uint64_t word) { return (uint32_t)shmq_field(word, SHMQ_TICKETS, SHMQ_TICKETS); }
+static inline uint32_t shmq_tickets_seen(uint64_t word)
+{
+    return (uint32_t)shmq_field(word, SHMQ_TICKETS, SHMQ_TICKETS);
+}
 
 /* A topic's entry of a subscriber = queue epoch32 | qid + 1; 0: nobody. */
 static inline uint64_t shmq_subscriber_word(uint32_t epoch, uint32_t qid) { return (uint64_t)epoch << 32 | (qid + 1); }
@@ -334,13 +339,16 @@ struct shmq_block {
 enum { SHMQ_M_EPOCH, SHMQ_M_FROM, SHMQ_M_POSITION, SHMQ_M_SENDER };
 
 SHMQ_STATIC_ASSERT(sizeof(struct shmq_header) == SHMQ_PAGE, "the header is a page, so that the tables start on one");
-SHMQ_STATIC_ASSERT(offsetof(struct shmq_header, life) % SHMQ_CACHE_LINE == 0, "attaching must not disturb dir's readers");
+SHMQ_STATIC_ASSERT(offsetof(struct shmq_header, life) % SHMQ_CACHE_LINE == 0,
+    "attaching must not disturb dir's readers");
 SHMQ_STATIC_ASSERT(offsetof(struct shmq_header, dir) % SHMQ_CACHE_LINE == 0, "naming must not disturb attaching");
-SHMQ_STATIC_ASSERT(offsetof(struct shmq_header, sweep_at) % SHMQ_CACHE_LINE == 0, "frees read this line on every release");
+SHMQ_STATIC_ASSERT(offsetof(struct shmq_header, sweep_at) % SHMQ_CACHE_LINE == 0,
+    "frees read this line on every release");
 SHMQ_STATIC_ASSERT(sizeof(struct shmq_process) == 192, "three cache lines, so that slots do not share one");
 SHMQ_STATIC_ASSERT(sizeof(struct shmq_queue) == 256, "four cache lines: tail, head, flags, cold");
 SHMQ_STATIC_ASSERT(offsetof(struct shmq_queue, head) == 64, "senders and receivers write different lines");
-SHMQ_STATIC_ASSERT(offsetof(struct shmq_queue, flags) == 128, "flags are read on every message: nothing hot is written beside");
+SHMQ_STATIC_ASSERT(offsetof(struct shmq_queue, flags) == 128,
+    "flags are read on every message: nothing hot is written beside");
 SHMQ_STATIC_ASSERT(sizeof(struct shmq_name) == 128, "two cache lines");
 SHMQ_STATIC_ASSERT(sizeof(struct shmq_topic) == 1088, "17 cache lines");
 SHMQ_STATIC_ASSERT(offsetof(struct shmq_block, envelope) == 64, "a small message touches one line of its descriptor");

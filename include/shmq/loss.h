@@ -66,7 +66,7 @@ static inline int shmq_loss_look(const struct shmq_directory *directory, const c
     int result;
 
     if (shmq_os_fstat(segment->fd, &status) || !shmq_os_same(&status, &segment->identity)) {
-        memset(&status, 0, sizeof status); /* the program has closed the descriptor: as if all were well with the file */
+        memset(&status, 0, sizeof status); /* the program has closed the descriptor: as if all were well with it */
         status.st_size = (off_t)segment->size;
         status.st_blocks = (blkcnt_t)(segment->occupied / 512);
         status.st_nlink = 1;

@@ -45,7 +45,8 @@ struct shmq_geometry {
     uint32_t queues;        /* inboxes and named queues */
     uint32_t max_topics;
     uint32_t word_count[SHMQ_MAX_TIERS];
-    uint64_t process_at, queue_at, name_at, topic_at, word_at[SHMQ_MAX_TIERS], split_at[SHMQ_MAX_TIERS], block_at, slot_at;
+    uint64_t process_at, queue_at, name_at, topic_at;
+    uint64_t word_at[SHMQ_MAX_TIERS], split_at[SHMQ_MAX_TIERS], block_at, slot_at;
     uint64_t admin_size;    /* of the file: mostly a hole, until queues reserve their slots */
     uint64_t reserve_size;  /* of what is reserved at create: all below the slots */
     uint64_t data_size;

@@ -131,7 +131,8 @@ static inline int shmq_memfds_make(struct shmq_files *files, const struct shmq_f
     result = shmq_memfds_space(fd, geometry, error);
     if (result)
         return result;
-    fd = shmq_memfds_segment(plan->id, SHMQ_HANDED_DATA, 0444, geometry->data_size, geometry->data_size, &status, error);
+    fd = shmq_memfds_segment(plan->id, SHMQ_HANDED_DATA, 0444, geometry->data_size, geometry->data_size, &status,
+        error);
     if (fd < 0)
         return fd;
     shmq_files_keep_data(files, fd, &status);

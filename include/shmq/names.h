@@ -256,7 +256,8 @@ static inline bool shmq_queue_spec_valid(const struct shmq_queue_spec *spec)
 {
     size_t length = strlen(spec->name);
 
-    return (spec->kind == SHMQ_KIND_WORK || spec->kind == SHMQ_KIND_INBOX) && spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1
+    return (spec->kind == SHMQ_KIND_WORK || spec->kind == SHMQ_KIND_INBOX)
+        && spec->depth >= 1 && spec->depth <= SHMQ_MAX_DEPTH && length >= 1
         && length <= SHMQ_NAME_MAX;
 }
 

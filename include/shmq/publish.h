@@ -190,7 +190,7 @@ static inline int shmq_publish_start(struct shmq_actor *actor, struct shmq_publi
             want |= publication->pending[first / 64 + 1] << (64 - shift);
         shmq_store_release(&block->m[i], shmq_tickets_word(publication->gen, want & 0xffffff), SHMQ_T_WANT);
     }
-    shmq_store_release(&block->word, word, SHMQ_T_FANOUT); /* after the payload and the tickets; see shmq_ticket_match */
+    shmq_store_release(&block->word, word, SHMQ_T_FANOUT); /* after payload and tickets; see shmq_ticket_match */
     return SHMQ_OK;
 }
 

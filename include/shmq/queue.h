@@ -261,7 +261,8 @@ static inline void shmq_queue_prefetch(const struct shmq_map *map, const uint64_
 
 /* While this message is worked on, the lines of one some places on may already travel. Only a hint: what stands there
  * may be stale, or nothing. */
-static inline void shmq_queue_look_ahead(const struct shmq_map *map, const struct shmq_queue_ref *ref, uint64_t position)
+static inline void shmq_queue_look_ahead(const struct shmq_map *map, const struct shmq_queue_ref *ref,
+    uint64_t position)
 {
     struct shmq_place place = shmq_queue_place(ref, position + SHMQ_LOOK_AHEAD);
     uint32_t block = shmq_slot_value(place.word) - 1;

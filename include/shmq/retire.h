@@ -32,7 +32,8 @@ static inline enum shmq_drained shmq_drain_claim(struct shmq_actor *actor, uint3
         return SHMQ_DRAIN_STALE;
     if (shmq_queue_match(qid, word, slot_word))
         return shmq_cas_seq_cst(&map->block[block].word, word,
-            shmq_block_move(word, SHMQ_STATE_OWNED, qid + 1, actor->slot), SHMQ_QC2) ? SHMQ_DRAIN_BLOCK : SHMQ_DRAIN_AGAIN;
+            shmq_block_move(word, SHMQ_STATE_OWNED, qid + 1, actor->slot), SHMQ_QC2)
+        ? SHMQ_DRAIN_BLOCK : SHMQ_DRAIN_AGAIN;
     if (shmq_config_kind(config) != SHMQ_KIND_SUBSCRIBER
         || !shmq_ticket_match(map, shmq_config_topic(config), ticket.index, block, word, slot_word))
         return SHMQ_DRAIN_STALE;

@@ -35,7 +35,8 @@ static inline uint64_t *shmq_ticket_word(const struct shmq_map *map, uint32_t bl
 /* Does the tickets word belong to this generation, and is the subscriber's message still to be taken? */
 static inline bool shmq_ticket_waits(uint64_t tickets, uint32_t gen, uint32_t index)
 {
-    return shmq_tag(tickets) == (gen & 0xffff) && tickets & shmq_ticket_want(index) && !(tickets & shmq_ticket_seen(index));
+    return shmq_tag(tickets) == (gen & 0xffff) && tickets & shmq_ticket_want(index)
+        && !(tickets & shmq_ticket_seen(index));
 }
 
 /* Does the block still stand for this subscriber as the message that the slot names? */
@@ -49,8 +50,8 @@ static inline bool shmq_ticket_match(const struct shmq_map *map, uint32_t topic,
         shmq_block_gen(block_word), index);
 }
 
-/* Is the block still this published message? Asked after a tickets word was read and before it is changed, because it has
- * only 16 bits of the generation [U10]. What remains is a process stopped between the two for a multiple of 65,536
+/* Is the block still this published message? Asked after a tickets word was read and before it is changed, because it
+ * has only 16 bits of the generation [U10]. What remains is a process stopped between the two for a multiple of 65,536
  * generations of that block, which then has the very same tickets in that word: an assumption, as of a slot. */
 static inline bool shmq_ticket_current(const struct shmq_map *map, struct shmq_ticket ticket)
 {

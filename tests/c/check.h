@@ -17,7 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a test needs of the kernel, and how to find out. Only an emulator may lack it: elsewhere the test runs and fails. */
+/* What a test needs of the kernel, and how to find out. Only an emulator may lack it: elsewhere the test
+ * runs and fails. */
 struct check_need {
     const char *what;
     bool (*met)(void);

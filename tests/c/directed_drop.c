@@ -177,7 +177,7 @@ void sim_test_waiting_publisher(void)
         SIM_CHECK(sim_run(SIM_VICTIM, SIM_FOREVER) == SIM_ASLEEP, "the publisher does not wait for room");
         events[i]();
         sim_impersonate(SIM_ROOT);
-        SIM_CHECK(sim_state(SIM_VICTIM) == SIM_READY, "a publisher sleeps on although it need not wait any more (%u)", i);
+        SIM_CHECK(sim_state(SIM_VICTIM) == SIM_READY, "a publisher sleeps on although it need not wait (%u)", i);
         while (sim_run(SIM_VICTIM, SIM_FOREVER) == SIM_ASLEEP)
             sim_time_out(SIM_VICTIM);
         sim_wind_up();

@@ -124,7 +124,8 @@ void sim_test_publisher_meets_next_subscriber(void)
     for_policies(stops, SIM_COUNT(stops));
 }
 
-/* The victim posts after ann's queue was drained, and takes its ticket back; before it clears its slot the next ring has
+/* The victim posts after ann's queue was drained, and takes its ticket back; before it clears its slot the next ring
+ * has
  * a message there. */
 static void publish_body(void *argument) { sim_announce(argument); }
 

@@ -233,7 +233,8 @@ static void check_all_met(void)
 {
     uint32_t subscribers = victim->attached ? 2 : 1;
 
-    SIM_CHECK(SIM_AS(peer, sim_announce(peer)) >= subscribers, "a subscriber is not met by who publishes after it came");
+    SIM_CHECK(SIM_AS(peer, sim_announce(peer)) >= subscribers,
+        "a subscriber is not met by who publishes after it came");
 }
 
 void sim_test_subscribers_come_at_once(void)

@@ -9,7 +9,8 @@ static struct shmq_actor pub, ann, bob;
 static struct shmq_publisher frames;
 static struct shmq_queue_ref to_ann, to_bob;
 
-static inline void subscribe(struct shmq_actor *actor, uint32_t depth, enum shmq_policy policy, struct shmq_queue_ref *ref)
+static inline void subscribe(struct shmq_actor *actor, uint32_t depth, enum shmq_policy policy,
+    struct shmq_queue_ref *ref)
 {
     CHECK_EQUAL(shmq_subscribe(actor, frames.topic, depth, policy, ref), SHMQ_OK);
 }

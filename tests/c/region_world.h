@@ -86,7 +86,7 @@ void shmq_sim_store(uint64_t *word, uint64_t value, enum shmq_step step, enum sh
     static enum shmq_step last;
 
     (void)order;
-    if (step != SHMQ_Q1_SLOT || last != SHMQ_Q1_SLOT) /* a queue's thousand slots, written one like the other, count once */
+    if (step != SHMQ_Q1_SLOT || last != SHMQ_Q1_SLOT) /* a queue's thousand slots, written alike, count once */
         (void)world_point("write");
     last = step;
     __atomic_store_n(word, value, __ATOMIC_SEQ_CST);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* sim_exhaustive A0 A1 STRIDE FIRST: operations A0 … A1 - 1, each with itself and each later one; every death of either,
- * every schedule with at most two preemptions. Of all these pairs each STRIDE-th, from number FIRST on: a part of the
- * work for each of several processes, or less of it where there is little time. */
+/* sim_exhaustive A0 A1 STRIDE FIRST: operations A0 … A1 - 1, each with itself and each later one; every death of
+ * either, every schedule with at most two preemptions. Of all these pairs each STRIDE-th, from number FIRST on: a part
+ * of the work for each of several processes, or less of it where there is little time. */
 #include <stdlib.h>
 #include <time.h>
 

@@ -15,7 +15,8 @@ struct place {
     uint64_t *stack_pointer;
 };
 
-/* Save the callee's registers on this stack, go to the other, restore them there. Not swapcontext, which asks the kernel
+/* Save the callee's registers on this stack, go to the other, restore them there. Not swapcontext, which asks the
+ * kernel
  * for the signal mask at each switch: random schedules would take five times as long. */
 void sim_stack_jump(struct place *from, const struct place *to);
 

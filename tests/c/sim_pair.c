@@ -355,11 +355,12 @@ static bool all_switches(struct sim_pair_run *run, uint64_t *runs)
     return died;
 }
 
-/* No stops where nobody else looks yet; beside publications none in the other kinds' steps that have their own pairs. */
+/* No stops where nobody else looks yet; beside publications none in the other kinds' steps, which have pairs. */
 static void be_quiet(enum kind kind)
 {
     static const enum shmq_step of_others[] = {
-        SHMQ_S_LENGTH, SHMQ_S_LABEL, SHMQ_S_ENVELOPE, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_F1, SHMQ_F2, SHMQ_P_CACHED, SHMQ_W2,
+        SHMQ_S_LENGTH, SHMQ_S_LABEL, SHMQ_S_ENVELOPE, SHMQ_S2_TAIL, SHMQ_R2_HEAD, SHMQ_F1, SHMQ_F2, SHMQ_P_CACHED,
+        SHMQ_W2,
         SHMQ_W3, SHMQ_Q1_SLOT, SHMQ_T_ZERO, /* T_ZERO: all tickets lie in one word here */
     };
 

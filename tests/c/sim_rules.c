@@ -172,7 +172,8 @@ static void check_topic_flags(const struct sim_write *write, uint32_t topic)
 
     SIM_CHECK(!(write->before & SHMQ_QUEUE_OPEN), "step %s: topic %u was open and is touched", step, topic);
     SIM_CHECK(shmq_flags_epoch(write->after) - shmq_flags_epoch(write->before) <= 1,
-        "step %s: topic %u goes from %llx to %llx", step, topic, (unsigned long long)write->before, (unsigned long long)write->after);
+        "step %s: topic %u goes from %llx to %llx", step, topic, (unsigned long long)write->before,
+        (unsigned long long)write->after);
     if (!(write->after & SHMQ_QUEUE_OPEN))
         return;
     SIM_CHECK(!(write->before & SHMQ_QUEUE_CLOSING), "step %s: topic %u is opened while it is given up", step, topic);

@@ -85,7 +85,8 @@ void sim_tickets_published(uint32_t id, const struct sim_write *write)
     SIM_CHECK(published->number == *last_number(), "message %u is published as number %llu, which is not its", id,
         (unsigned long long)published->number);
     for (uint32_t i = 0; i < count; i++)
-        SIM_CHECK(&publications[i] == published || publications[i].number != published->number || !publications[i].started
+        SIM_CHECK(&publications[i] == published || publications[i].number != published->number
+                || !publications[i].started
                 || publications[i].topic != published->topic,
             "messages %u and %u are both number %llu of their topic", id, publications[i].id,
             (unsigned long long)published->number);
@@ -103,7 +104,8 @@ void sim_tickets_ended(uint32_t id, const struct sim_write *write)
         if (ticket->state == NOT_WANTED || ticket->state == GIVEN_BACK)
             continue;
         SIM_CHECK(write->step == SHMQ_T_ALONE && ticket->state == TAKEN && acts_for_owner(ticket),
-            "step %s: message %u ends while subscriber %u still has a ticket (%d)", sim_step_name(write->step), id, index,
+            "step %s: message %u ends while subscriber %u still has a ticket (%d)", sim_step_name(write->step), id,
+                index,
             ticket->state);
         ticket->state = GIVEN_BACK;
     }
@@ -134,7 +136,8 @@ void sim_tickets_slot_cleared(uint32_t id, uint32_t qid)
 
 static void taken(struct ticket *ticket, uint32_t id)
 {
-    SIM_CHECK(ticket->state == POSTED && acts_for_owner(ticket), "message %u (%d) is taken by another than its subscriber",
+    SIM_CHECK(ticket->state == POSTED && acts_for_owner(ticket),
+        "message %u (%d) is taken by another than its subscriber",
         id, ticket->state);
     sim_ring_left(ticket->qid, ticket->epoch, ticket->post_number, true);
     ticket->state = TAKEN;
@@ -146,7 +149,8 @@ static void dropped(struct ticket *ticket, uint32_t id, const struct sim_write *
     bool open = admits(ticket);
 
     SIM_CHECK(!open || (write->step == SHMQ_T_CLEAR && sim_map.queue[ticket->qid].flags & SHMQ_QUEUE_DROP_OLDEST),
-        "step %s: message %u waits in queue %u, which is open, and is dropped", sim_step_name(write->step), id, ticket->qid);
+        "step %s: message %u waits in queue %u, which is open, and is dropped", sim_step_name(write->step), id,
+            ticket->qid);
     sim_ring_left(ticket->qid, ticket->epoch, ticket->post_number, open);
     sim_ledger_dropped(ticket->qid, ticket->epoch, open);
     if (!open && write->step == SHMQ_T_CLEAR && sim_holds_lock(publication(id)->sender_slot))
@@ -191,7 +195,8 @@ void sim_tickets_changed(uint32_t id, const struct sim_write *write, const struc
             && shmq_tag(write->before) == (shmq_block_gen(block_word) & 0xffff)
             && shmq_tag(write->after) == shmq_tag(write->before),
         "step %s: a ticket of block %u changes from %llx to %llx, the block says %llx", sim_step_name(write->step),
-        where->block, (unsigned long long)write->before, (unsigned long long)write->after, (unsigned long long)block_word);
+        where->block, (unsigned long long)write->before, (unsigned long long)write->after,
+        (unsigned long long)block_word);
     SIM_CHECK(__builtin_popcount(want | seen) == 1, "step %s: tickets of block %u change from %llx to %llx",
         sim_step_name(write->step), where->block, (unsigned long long)write->before, (unsigned long long)write->after);
     if (write->step == SHMQ_T_SEEN)
@@ -226,7 +231,7 @@ void sim_tickets_finished(uint32_t id, uint32_t reached)
     for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++) {
         const struct ticket *ticket = &publication(id)->ticket[index];
 
-        SIM_CHECK(ticket->state != WANTED, "message %u is published and still to be posted to subscriber %u", id, index);
+        SIM_CHECK(ticket->state != WANTED, "message %u is published, not posted to subscriber %u", id, index);
         expected += ticket->reached;
     }
     SIM_CHECK(reached == expected, "message %u has reached %u subscribers, its publisher was told %u", id, expected,

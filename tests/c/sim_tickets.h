@@ -15,7 +15,8 @@ void sim_tickets_reset(void);
 /* The message is about to be published. */
 void sim_tickets_new(uint32_t id);
 /* It is posted to these from now on. */
-void sim_tickets_started(uint32_t id, const struct shmq_publisher *publisher, const struct shmq_publication *publication);
+void sim_tickets_started(uint32_t id, const struct shmq_publisher *publisher,
+    const struct shmq_publication *publication);
 /* Its publisher waits no longer for who has no room. */
 void sim_tickets_given_up(uint32_t id);
 /* Its publisher has done with it and says how many it has reached. */

@@ -9,7 +9,7 @@
 void sim_recover_all(void);
 /* Receive and release whatever this named queue still gives. */
 void sim_drain_named(uint32_t name);
-/* Release whatever a process holds, lends or still gets from its inbox and its subscriptions; end what it unsubscribes. */
+/* Release whatever a process holds, lends or still gets from its inbox and its subscriptions; end these. */
 void sim_drain_own(struct sim_process *process);
 /* Recover, audit; let everything be received that can be; nothing may be lost. Then all leave: nothing may remain. */
 void sim_wind_up(void);

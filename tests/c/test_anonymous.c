@@ -387,7 +387,8 @@ static void descriptors_that_were_handed_on_hold_no_lock(void)
 
 /* ---- refusals ---------------------------------------------------------------------------------------------- */
 
-static const char *const calls[] = { "memfd_create", "fchmod", "ftruncate", "fallocate", "mmap", "seal", "reopen", "lock",
+static const char *const calls[] = { "memfd_create", "fchmod", "ftruncate", "fallocate", "mmap", "seal", "reopen",
+    "lock",
     "madvise", "seals", "fstat", "duplicate", "access_mode", "readlink", "pread", "fstatvfs", "getrandom" };
 
 /* Every call that can fail does, and nothing is left: no descriptor, no mapping, no lock. */

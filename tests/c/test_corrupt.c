@@ -118,7 +118,8 @@ static bool never_written(uint32_t index)
         return at < offsetof(struct shmq_header, life) || at >= offsetof(struct shmq_header, separate_wanted);
     if (at < g->topic_at || at >= g->word_at[0])
         return false; /* of a topic: entries that are reached only where all before them are overwritten */
-    return (at - g->topic_at) % sizeof(struct shmq_topic) >= offsetof(struct shmq_topic, subscriber) + 8 * SUBSCRIBERS_USED;
+    return (at - g->topic_at) % sizeof(struct shmq_topic)
+        >= offsetof(struct shmq_topic, subscriber) + 8 * SUBSCRIBERS_USED;
 }
 
 static void keep(void)

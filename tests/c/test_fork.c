@@ -420,7 +420,7 @@ static void a_child_forked_at_any_moment_of_another_threads_work_attaches_and_wo
     shmq_region_close(&elder);
 }
 
-/* The address sanitizer's allocator takes no part in a fork: a child may find it locked by a thread that is not there. */
+/* The address sanitizer's allocator takes no part in a fork: a child may find it locked by an absent thread. */
 #ifndef __SANITIZE_ADDRESS__
 
 static bool forking;

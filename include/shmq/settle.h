@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. Candidates are gathered and
+ * judged together, with one look at each queue's ring for all of them. */
+#ifndef SHMQ_SETTLE_H
+#define SHMQ_SETTLE_H
+
+#include "closer.h"
+
+/* A block of the dead process that is no message: an unfinished allocation or free, or plain property. */
+static inline void shmq_closer_reclaim(struct shmq_actor *as, uint32_t block, uint64_t word)
+{
+    const struct shmq_map *map = as->map;
+    uint32_t order = shmq_block_order(word);
+    uint64_t free_word = shmq_block_word(shmq_block_gen(word) + 1, 0, SHMQ_STATE_FREE, 0, 0);
+    struct shmq_node node = shmq_node_of(map, block, order);
+    bool split = false;
+
+    if (order && order % 5 == 0 && order / 5 < map->geometry.tiers)
+        split = shmq_load_acquire(&map->word[order / 5 - 1][block >> order], SHMQ_READ) /* pairs with SP1, M2 */
+            & SHMQ_WORD_ACTIVE;
+    if (split || !(shmq_load_acquire(&map->word[node.tier][node.word], SHMQ_READ) >> node.bit & 1)) /* A2, F1 */
+        shmq_cas_acq_rel(&map->block[block].word, word, free_word, SHMQ_C3_FREE);
+    else
+        shmq_buddy_free(as, block);
+}
+
+/* Is qid the open incarnation under which the block stands with it? Reads the flags last. */
+static inline bool shmq_closer_current(const struct shmq_map *map, uint32_t block, uint64_t word, uint32_t qid,
+    enum shmq_step step)
+{
+    uint32_t epoch;
+    bool known = shmq_block_epoch(map, block, word, qid, &epoch);
+    uint64_t flags = shmq_load_seq_cst(&map->queue[qid].flags, step);
+
+    return known && flags & SHMQ_QUEUE_OPEN && shmq_flags_epoch(flags) == epoch;
+}
+
+/* A work message that the dead process held goes back to its queue, for the next worker [D5]. */
+static inline void shmq_closer_requeue(struct shmq_closer *closer, uint32_t block, uint64_t word, uint32_t qid)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t requeued = shmq_block_move(word, SHMQ_STATE_REQUEUE, qid + 1, 0);
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, 0, closer->as->slot);
+
+    if (!shmq_cas_seq_cst(&map->block[block].word, word, requeued, SHMQ_C3_REQUEUE))
+        return;
+    shmq_closer_note(closer, qid);
+    /* A delete that missed it has set CLOSING before: one of the two sees the other [M3]. */
+    if (!shmq_closer_current(map, block, requeued, qid, SHMQ_C3_RECHECK)
+        && shmq_cas_seq_cst(&map->block[block].word, requeued, mine, SHMQ_C3_UNDO))
+        shmq_buddy_free(closer->as, block);
+}
+
+/* A block OWNED by the dead process as a message of queue qid. */
+static inline void shmq_closer_settle_held(struct shmq_closer *closer, uint32_t block, uint64_t word, uint32_t qid)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t config = shmq_load_acquire(&map->queue[qid].config, SHMQ_READ);
+
+    if (shmq_config_kind(config) == SHMQ_KIND_WORK && shmq_closer_current(map, block, word, qid, SHMQ_C3_FLAGS))
+        shmq_closer_requeue(closer, block, word, qid);
+    else
+        shmq_closer_reclaim(closer->as, block, word);
+}
+
+/* A block QUEUED by the dead process that no ring holds: its send had not posted, or its queue is closed. It goes
+ * where it came from (M[1]), else it is freed [H4]. */
+static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, struct shmq_candidate *candidate)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t word = candidate->word;
+    uint64_t from_word = shmq_load_acquire(&map->block[candidate->block].m[SHMQ_M_FROM], SHMQ_READ);
+    uint32_t from = shmq_from_queue(from_word) - 1;
+    bool forwarded = from < map->geometry.queues && shmq_tag(from_word) == (shmq_block_gen(word) & 0xffff);
+    uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, forwarded ? from + 1 : 0, closer->as->slot);
+
+    if (!shmq_cas_seq_cst(&map->block[candidate->block].word, word, mine, SHMQ_C3_BACK))
+        return; /* a receiver or a drain has it */
+    if (forwarded)
+        shmq_closer_settle_held(closer, candidate->block, mine, from);
+    else
+        shmq_closer_reclaim(closer->as, candidate->block, mine);
+}
+
+/* The candidate for `block`, or NULL. They are sorted, because the scan is. */
+static inline struct shmq_candidate *shmq_closer_find(struct shmq_closer *closer, uint32_t block)
+{
+    uint32_t low = 0, high = closer->count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+
+        if (closer->candidate[middle].block < block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < closer->count && closer->candidate[low].block == block ? &closer->candidate[low] : NULL;
+}
+
+/* Look once at every slot of qid: note which candidates are posted, clear slots that name blocks held from it. */
+static inline void shmq_closer_search(struct shmq_closer *closer, uint32_t qid)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t *slots = shmq_map_slots(map, qid);
+    uint32_t count = shmq_place_slots(map, qid);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
+        struct shmq_candidate *candidate;
+
+        if (!shmq_slot_value(slot_word))
+            continue;
+        candidate = shmq_closer_find(closer, shmq_slot_value(slot_word) - 1);
+        if (!candidate || shmq_candidate_queue(candidate) != qid)
+            continue;
+        if (shmq_queue_match(qid, candidate->word, slot_word))
+            candidate->posted = true;
+        else if (shmq_block_state(candidate->word) == SHMQ_STATE_OWNED)
+            shmq_cas_seq_cst(&slots[i], slot_word, shmq_slot_empty(shmq_slot_lap(slot_word) + 1), SHMQ_C3_SETTLE);
+    }
+}
+
+/* Judge the candidates that concern queue qid. */
+static inline void shmq_closer_judge_queue(struct shmq_closer *closer, uint32_t qid)
+{
+    uint64_t flags = shmq_load_seq_cst(&closer->as->map->queue[qid].flags, SHMQ_C3_FLAGS); /* before the ring [D10] */
+
+    shmq_closer_search(closer, qid);
+    for (uint32_t i = 0; i < closer->count; i++) {
+        struct shmq_candidate *candidate = &closer->candidate[i];
+
+        if (shmq_candidate_queue(candidate) != qid)
+            continue;
+        if (shmq_block_state(candidate->word) == SHMQ_STATE_OWNED)
+            shmq_closer_settle_held(closer, candidate->block, candidate->word, qid);
+        else if (!(candidate->posted && flags & SHMQ_QUEUE_OPEN))
+            shmq_closer_settle_unposted(closer, candidate);
+    }
+}
+
+static inline void shmq_closer_judge(struct shmq_closer *closer)
+{
+    uint64_t judged[(SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES) / 64] = { 0 };
+
+    for (uint32_t i = 0; i < closer->count; i++) {
+        uint32_t qid = shmq_candidate_queue(&closer->candidate[i]);
+
+        if (judged[qid / 64] >> qid % 64 & 1)
+            continue;
+        judged[qid / 64] |= 1ull << qid % 64;
+        shmq_closer_judge_queue(closer, qid);
+    }
+    closer->count = 0;
+}
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* close(i), step 3: blocks that a dead process published, or whose tickets it held. */
+#ifndef SHMQ_SETTLE_PUBLISHED_H
+#define SHMQ_SETTLE_PUBLISHED_H
+
+#include "closer.h"
+
+/* A subscriber's entry: its queue, and whether the queue is the dead process's. False: nobody has the index. */
+struct shmq_entry {
+    uint32_t qid;
+    uint32_t epoch;
+    uint64_t flags;         /* read after the entry */
+};
+
+static inline bool shmq_closer_entry(const struct shmq_map *map, uint32_t topic, uint32_t index,
+    struct shmq_entry *entry)
+{
+    uint64_t word = shmq_load_seq_cst(&map->topic[topic].subscriber[index], SHMQ_READ); /* pairs with Q3, QC_SUB */
+
+    entry->qid = shmq_subscriber_queue(word);
+    entry->epoch = shmq_subscriber_epoch(word);
+    if (!word || entry->qid >= map->geometry.queues)
+        return false;
+    entry->flags = shmq_load_seq_cst(&map->queue[entry->qid].flags, SHMQ_C3_FLAGS); /* before the ring [D10] */
+    return shmq_flags_epoch(entry->flags) == entry->epoch;
+}
+
+/* Note which of the published blocks stand in the ring of one subscriber. */
+static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uint32_t qid, uint32_t topic,
+    uint32_t index)
+{
+    const struct shmq_map *map = closer->as->map;
+    uint64_t *slots = shmq_map_slots(map, qid);
+    uint32_t count = shmq_place_slots(map, qid);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
+        uint32_t low = 0, high = closer->published_count, block = shmq_slot_value(slot_word) - 1;
+
+        if (!shmq_slot_value(slot_word))
+            continue;
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+
+            if (closer->published[middle].block < block)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < closer->published_count && closer->published[low].block == block
+            && shmq_block_queue(closer->published[low].word) == topic + 1
+            && shmq_slot_gen(slot_word) == (shmq_block_gen(closer->published[low].word) & 0xfff))
+            closer->published[low].posted[index / 64] |= 1ull << index % 64;
+    }
+}
+
+/* Give the ticket of one subscriber back for every block that was never posted to it, or to a queue that is closed. */
+static inline void shmq_closer_judge_subscriber(struct shmq_closer *closer, uint32_t topic, uint32_t index)
+{
+    const struct shmq_map *map = closer->as->map;
+    struct shmq_entry entry;
+    bool open = shmq_closer_entry(map, topic, index, &entry) && entry.flags & SHMQ_QUEUE_OPEN;
+
+    if (open)
+        shmq_closer_search_subscriber(closer, entry.qid, topic, index);
+    for (uint32_t i = 0; i < closer->published_count; i++) {
+        struct shmq_published *published = &closer->published[i];
+        struct shmq_ticket ticket = { published->block, shmq_block_gen(published->word), index };
+
+        if (shmq_block_queue(published->word) == topic + 1
+            && !(open && published->posted[index / 64] >> index % 64 & 1))
+            shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_C3_TICKET);
+    }
+}
+
+static inline void shmq_closer_claim_last(struct shmq_actor *as, uint32_t block, uint32_t gen)
+{
+    uint64_t mine;
+
+    if (shmq_ticket_claim_last(as, block, gen, &mine))
+        shmq_buddy_free(as, block);
+}
+
+/* Judge what the dead process published: the posted part is delivered, the rest is taken back. The process is dead, so
+ * its posts precede the search; who takes a message marks its ticket before it clears the slot. */
+static inline void shmq_closer_judge_published(struct shmq_closer *closer)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t i = 0; i < closer->published_count; i++) {
+        uint32_t topic = shmq_block_queue(closer->published[i].word) - 1;
+        bool judged = false;
+
+        for (uint32_t before = 0; before < i && !judged; before++)
+            judged = shmq_block_queue(closer->published[before].word) == topic + 1;
+        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS && !judged; index++)
+            if (index < shmq_load_acquire(&map->topic[topic].indices, SHMQ_READ)) /* pairs with Q_INDICES */
+                shmq_closer_judge_subscriber(closer, topic, index);
+    }
+    for (uint32_t i = 0; i < closer->published_count; i++)
+        shmq_closer_claim_last(closer->as, closer->published[i].block, shmq_block_gen(closer->published[i].word));
+    closer->published_count = 0;
+}
+
+/* Tickets that the dead process held as a subscriber are given back. */
+static inline void shmq_closer_drop_held(struct shmq_closer *closer, uint32_t block, uint64_t word)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t i = 0; i < SHMQ_TICKET_WORDS; i++) {
+        uint64_t tickets = shmq_load_seq_cst(&map->block[block].m[i], SHMQ_READ); /* pairs with T_SEEN */
+        uint32_t seen = shmq_tickets_seen(tickets);
+
+        for (; seen; seen &= seen - 1) {
+            uint32_t index = i * SHMQ_TICKETS + (uint32_t)__builtin_ctz(seen);
+            struct shmq_ticket ticket = { block, shmq_block_gen(word), index };
+            struct shmq_entry entry;
+
+            if (shmq_closer_entry(map, shmq_block_queue(word) - 1, index, &entry)
+                && shmq_closer_owns(closer->as, entry.flags))
+                shmq_ticket_clear(map, ticket, SHMQ_TICKET_ANY, SHMQ_C3_TICKET);
+        }
+    }
+}
+
+static inline void shmq_closer_meet_published(struct shmq_closer *closer, uint32_t block, uint64_t word, bool kept)
+{
+    if (shmq_block_queue(word) - 1 >= closer->as->map->geometry.max_topics)
+        return;
+    if (!kept)
+        shmq_closer_drop_held(closer, block, word);
+    if (shmq_block_owner(word) == closer->as->slot) {
+        struct shmq_published *published = &closer->published[closer->published_count++];
+
+        memset(published, 0, sizeof *published);
+        published->block = block;
+        published->word = word;
+        if (closer->published_count == SHMQ_PUBLISHED)
+            shmq_closer_judge_published(closer);
+    } else {
+        shmq_closer_claim_last(closer->as, block, shmq_block_gen(word));
+    }
+}
+
+#endif
