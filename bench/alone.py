@@ -60,8 +60,8 @@ def hand_over(region: shmq.Region, rounds: int) -> float:
     return elapsed / rounds / 1e3
 
 
-def publish_filled(region: shmq.Region, subscribers: int, nbytes: int, rounds: int) -> float:
-    """Messages a second, each filled from an array that lies elsewhere, published and received by one process.
+def publish_copied(region: shmq.Region, subscribers: int, nbytes: int, rounds: int) -> float:
+    """Messages a second, each copied from an array that lies elsewhere, published and received by one process.
 
     What is left of the rate where subscribers have cores of their own: the copy and the calls, no waiting.
     """

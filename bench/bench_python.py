@@ -121,6 +121,14 @@ def in_a_crowd(processes: int, queues: int) -> Take:
     return take
 
 
+def two_to_one(many: bool) -> Take:
+    return lambda pair: team.many_to_one(pair.region, 2, COUNT // 2, many)
+
+
+def one_to_three(copied: bool) -> Take:
+    return lambda pair: team.publish_filled(pair.region, 3, MIB, 10_000, copied)
+
+
 # ---- the table ----------------------------------------------------------------------------------------------
 
 
@@ -221,15 +229,11 @@ FIGURES = [
         "≤",
         lambda medians: 1.05 * medians[FEW],
     ),
-    Figure("two to one, bytes", "M/s", lambda pair: team.many_to_one(pair.region, 2, COUNT // 2), "≥", lambda _: 5),
-    Figure("publish 1 MiB, filled, to 3, one process", "/s", alone_here(alone.publish_filled, 3, MIB, 3000)),
-    Figure(
-        "publish 1 MiB, filled, to 3",
-        "/s",
-        lambda pair: team.publish_filled(pair.region, 3, MIB, 3000),
-        "≥",
-        lambda _: 45_000,
-    ),
+    Figure("two to one, bytes", "M/s", two_to_one(many=False)),
+    Figure("two to one, send_many to receive_many", "M/s", two_to_one(many=True), "≥", lambda _: 5),
+    Figure("publish 1 MiB, filled in place, to 3", "/s", one_to_three(copied=False), "≥", lambda _: 45_000),
+    Figure("publish 1 MiB, copied in, to 3", "/s", one_to_three(copied=True)),
+    Figure("publish 1 MiB, copied in, to 3, one process", "/s", alone_here(alone.publish_copied, 3, MIB, 3000)),
 ]
 
 

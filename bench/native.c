@@ -85,7 +85,7 @@ static uint64_t receive(struct end *end, int queue)
     int result;
 
     while ((result = shmq_receive(self, &end->queue[queue], &message)) == SHMQ_EMPTY)
-        shmq_await_spin(self->map, &end->queue[queue], true, 0);
+        shmq_await_burst(self->map, &end->queue[queue], true);
     if (result)
         fail("receive", result);
     memcpy(&value, shmq_payload(self->map, message.hold.block), sizeof value);

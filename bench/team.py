@@ -96,8 +96,11 @@ def follow(region: shmq.Region, number: int, nbytes: int, count: int) -> int:
         return time.perf_counter_ns() - start
 
 
-def publish_filled(region: shmq.Region, subscribers: int, nbytes: int, count: int) -> float:
-    """Messages a second, each filled from an array that lies elsewhere, to the slowest of the subscribers."""
+def publish_filled(region: shmq.Region, subscribers: int, nbytes: int, count: int, copied: bool = False) -> float:
+    """Messages a second to the slowest of the subscribers, who get all of them.
+
+    Each byte of each is written: in place, or copied from an array that lies elsewhere.
+    """
     import numpy
 
     source = numpy.random.default_rng(1).integers(0, 256, nbytes, "u1")
@@ -105,9 +108,12 @@ def publish_filled(region: shmq.Region, subscribers: int, nbytes: int, count: in
     with Team(region, subscribers, follow, nbytes, count) as team:
         team.wait(lambda: tx.subscribers == subscribers)
         for number in range(count):
-            source[0] = source[-1] = number & 255
             with tx.loan(nbytes) as out:
-                out.array[:] = source
+                if copied:
+                    source[0] = source[-1] = number & 255
+                    out.array[:] = source
+                else:
+                    out.array.fill(number & 255)
     return (count - 1) / max(team.results) * 1e9
 
 
@@ -124,17 +130,31 @@ def feed(region: shmq.Region, number: int, count: int) -> None:
         send(mine[index & 255])
 
 
-def many_to_one(region: shmq.Region, senders: int, count: int) -> float:
-    """Million messages of 8 bytes a second; each sender's in its order."""
-    with region.receiver(QUEUE) as rx, Team(region, senders, feed, count):
-        receive, expected = rx.receive, [payloads(number) for number in range(senders)]
-        next_of, start = [0] * senders, 0
-        for _ in range(senders * count):
-            data = receive().tobytes()
-            sender = data[0]
-            if data != expected[sender][next_of[sender] & 255]:
-                raise ValueError(WRONG)
-            next_of[sender] += 1
-            start = start or time.perf_counter_ns()
+def feed_many(region: shmq.Region, number: int, count: int) -> None:
+    send_many, mine = region.sender(QUEUE).send_many, payloads(number)
+    for first in range(0, count, len(mine)):
+        send_many(mine[: count - first])
+
+
+def many_to_one(region: shmq.Region, senders: int, count: int, many: bool = False) -> float:
+    """Million messages of 8 bytes a second. That each sender's come in its order is looked at afterwards."""
+    total, got = senders * count, list[bytes]()
+    with region.receiver(QUEUE) as rx, Team(region, senders, feed_many if many else feed, count):
+        if many:
+            receive_many = rx.receive_many
+            got += [message.tobytes() for message in receive_many(1)]
+            start = time.perf_counter_ns()
+            while len(got) < total:
+                got += [message.tobytes() for message in receive_many(256)]
+        else:
+            receive, append = rx.receive, got.append
+            append(receive().tobytes())
+            start = time.perf_counter_ns()
+            for _ in range(total - 1):
+                append(receive().tobytes())
         nanoseconds = time.perf_counter_ns() - start
-    return (senders * count - 1) / nanoseconds * 1e3
+    for sender in range(senders):
+        mine = payloads(sender)
+        if [data for data in got if data[0] == sender] != [mine[index & 255] for index in range(count)]:
+            raise ValueError(WRONG)
+    return (total - 1) / nanoseconds * 1e3

@@ -186,7 +186,9 @@ cdef extern from "shmq/shmq.h" nogil:
     shmq_wait_point shmq_starved(const shmq_map *map)
     uint32_t shmq_wait_announce(shmq_wait_point point)
     int shmq_wait_sleep(const shmq_map *map, shmq_wait_point point, uint32_t seq, uint64_t ns)
-    c_bool shmq_await_spin(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver, uint64_t ns)
+    c_bool shmq_await_burst(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver)
+    c_bool shmq_await_spin(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver, uint64_t ns,
+                           c_bool polite)
     c_bool shmq_await_room(const shmq_map *map, const shmq_queue_ref *ref, uint32_t looks)
     int shmq_await_sleep(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver, uint64_t ns)
     void shmq_await_leave(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver)

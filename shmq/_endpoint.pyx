@@ -94,7 +94,7 @@ cdef class Endpoint:
             if now < spin_until:
                 with nogil:
                     news = shmq_await_spin(region.map, ref, self.receives,
-                                           min(spin_until - now, SIGNAL_SLICE_NS))
+                                           min(spin_until - now, SIGNAL_SLICE_NS), self.fixed_spin <= 1e9)
                 if not news:
                     region.tick(standing, False)
             else:

@@ -12,7 +12,7 @@ from shmq._attachment cimport Lease, array_over, lease_new
 from shmq._c cimport (
     Py_REFCNT, SHMQ_EMPTY, SHMQ_KIND_INBOX, SHMQ_KIND_SUBSCRIBER, SHMQ_KIND_WORK, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
     SHMQ_POSITION_UNKNOWN, SHMQ_SHARED_BLOCK,
-    shmq_await_leave, shmq_await_spin, shmq_block_offset, shmq_edit, shmq_envelope_copy, shmq_hold, shmq_hold_check,
+    shmq_await_burst, shmq_await_leave, shmq_block_offset, shmq_edit, shmq_envelope_copy, shmq_hold, shmq_hold_check,
     shmq_is_ticket, shmq_length_bytes, shmq_payload, shmq_process_info, shmq_process_info_load,
     shmq_queue_dropped, shmq_queue_unclaim, shmq_receive, shmq_release, shmq_spin_learn,
     shmq_unsubscribe,
@@ -105,7 +105,7 @@ cdef class Receiver(Endpoint):
         cdef int result
         if timeout is None or timeout != 0:
             for _ in range(4):  # about a microsecond each, before the clock is read or the GIL given up
-                if shmq_await_spin(self.region.map, &self.ref, True, 0):
+                if shmq_await_burst(self.region.map, &self.ref, True):
                     result = shmq_receive(self.region.actor, &self.ref, &message.message)
                     if result == SHMQ_OK:
                         message.region = self.region

@@ -368,7 +368,7 @@ cdef class Region(Attachment):
             overflow: What happens when it is full: "block", the sender waits; "drop_oldest" makes room;
                 "drop_newest" drops what was to be sent. Fixed by the first receiver.
             shared: Compete with other receivers; each message goes to one. Fixed by the first receiver.
-            spin: Seconds to spin before sleeping; None learns it, up to 100 µs.
+            spin: Seconds to spin before sleeping; None learns it, up to 100 µs; inf never asks the kernel.
 
         Returns:
             A Receiver.
@@ -448,7 +448,7 @@ cdef class Region(Attachment):
             topic: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
             depth: How many messages may wait, 1 to 65,536.
             overflow: What happens when that many wait: "block", publishers wait; "drop_oldest"; "drop_newest".
-            spin: Seconds to spin before sleeping; None learns it, up to 100 µs.
+            spin: Seconds to spin before sleeping; None learns it, up to 100 µs; inf never asks the kernel.
 
         Returns:
             A Receiver; closing it unsubscribes. Messages that are held stay.

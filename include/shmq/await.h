@@ -54,19 +54,43 @@ static inline bool shmq_await_room(const struct shmq_map *map, const struct shmq
     return shmq_news_for_sender(map, ref);
 }
 
-/* Watch the queue for `ns`. True: look again. */
-static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
-    uint64_t ns)
+/* Look some times in a row, and ask nobody for the time. True: look again. */
+static inline bool shmq_await_burst(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver)
 {
-    uint64_t start = ns ? map->ops->now(map->ops->context) : 0;
+    for (uint32_t i = 0; i < SHMQ_SPIN_BURST; i++) {
+        if (shmq_news(map, ref, receiver))
+            return true;
+        shmq_pause();
+    }
+    return false;
+}
+
+/* Watch the queue for `ns`. True: look again.
+ *
+ * With `polite`, others that want to run on this core may do so after a while, for what is waited for may have to come
+ * from them: as often as there is somebody, else after 5, 10 and 50 microseconds. */
+static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
+    uint64_t ns, bool polite)
+{
+    uint64_t start = map->ops->now(map->ops->context), spent;
+    uint64_t pause = SHMQ_SPIN_ALONE_NS, yield_at = polite ? pause : UINT64_MAX;
 
     do {
-        for (uint32_t i = 0; i < SHMQ_SPIN_BURST; i++) {
-            if (shmq_news(map, ref, receiver))
-                return true;
-            shmq_pause();
+        if (shmq_await_burst(map, ref, receiver))
+            return true;
+        spent = map->ops->now(map->ops->context) - start;
+        if (spent >= yield_at) {
+            uint64_t before = spent;
+
+            map->ops->yield(map->ops->context);
+            spent = map->ops->now(map->ops->context) - start;
+            yield_at = spent;
+            if (spent - before <= SHMQ_SPIN_SHARED_NS) { /* nobody was there */
+                yield_at += pause;
+                pause *= 8;
+            }
         }
-    } while (ns && map->ops->now(map->ops->context) - start < ns);
+    } while (spent < ns);
     return false;
 }
 

@@ -60,6 +60,7 @@ struct shmq_ops {
     int (*sleep)(void *context, uint64_t *word, uint32_t expected, uint64_t ns);
     void (*wake)(void *context, uint64_t *word, uint32_t sleepers);
     uint64_t (*now)(void *context); /* monotonic ns */
+    void (*yield)(void *context);   /* let others run on this core */
     void *context;
 };
 

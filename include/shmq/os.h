@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -546,6 +547,14 @@ static inline uint64_t shmq_os_clock(void *context)
 {
     (void)context;
     return shmq_os_now();
+}
+
+/* ops->yield. */
+static inline void shmq_os_yield(void *context)
+{
+    (void)context;
+    (void)SHMQ_OS_HOOK(sched_yield);
+    (void)sched_yield();
 }
 
 /* ---- limits and identities ------------------------------------------------------------------------------- */

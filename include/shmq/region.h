@@ -148,6 +148,7 @@ static inline void shmq_region_init(struct shmq_region *region, const struct shm
     region->ops.sleep = shmq_os_sleep;
     region->ops.wake = shmq_os_wake;
     region->ops.now = shmq_os_clock;
+    region->ops.yield = shmq_os_yield;
     region->ops.context = region;
 }
 

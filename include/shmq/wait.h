@@ -13,6 +13,8 @@
 #define SHMQ_SLICE_NS 50000000ull    /* longest sleep before looking again: what a lost wake costs */
 #define SHMQ_SPIN_MAX_NS 100000ull   /* longest spin before sleeping: about twice what a wake costs */
 #define SHMQ_SPIN_MIN_NS 2000ull
+#define SHMQ_SPIN_ALONE_NS 5000ull   /* a spin that lasts longer lets others have the core … */
+#define SHMQ_SPIN_SHARED_NS 5000ull  /* … and goes on doing so where that took longer than this: somebody wants it */
 #define SHMQ_ALL_SLEEPERS 0x7fffffffu
 
 /* What is waited on: `bit` in *announce says that somebody sleeps on *seq. */

@@ -45,6 +45,8 @@ struct arena {
     bool refuse_reserve;
     void (*while_reserving)(void);  /* what others do meanwhile, once, or NULL */
     uint64_t clock, tick;           /* ns; how much each look at the clock adds */
+    uint32_t yields;
+    uint64_t yield_ns;              /* what each takes */
 };
 
 static struct arena arena;
@@ -95,7 +97,14 @@ static inline uint64_t arena_now(void *context)
     return arena.clock += arena.tick;
 }
 
-static const struct shmq_ops arena_ops = { arena_reserve, arena_sleep, arena_wake, arena_now, NULL };
+static inline void arena_yield(void *context)
+{
+    (void)context;
+    arena.yields++;
+    arena.clock += arena.yield_ns;
+}
+
+static const struct shmq_ops arena_ops = { arena_reserve, arena_sleep, arena_wake, arena_now, arena_yield, NULL };
 
 /* Forget what was asked so far. */
 static inline void arena_forget(void)

@@ -371,7 +371,7 @@ static void claims(void)
 static void waits(void)
 {
     for (int receiver = 0; receiver < 2; receiver++) {
-        (void)shmq_await_spin(&arena.map, &now.jobs, receiver, 0);
+        (void)shmq_await_burst(&arena.map, &now.jobs, receiver);
         check_result(shmq_await_sleep(&arena.map, &now.jobs, receiver, 1000));
         shmq_await_leave(&arena.map, &now.jobs, receiver);
     }

@@ -102,7 +102,7 @@ static int reserve_nothing(void *context, uint64_t offset, uint64_t bytes)
     return SHMQ_OK;
 }
 
-static const struct shmq_ops real_ops = { reserve_nothing, shmq_os_sleep, shmq_os_wake, shmq_os_clock, NULL };
+static const struct shmq_ops real_ops = { reserve_nothing, shmq_os_sleep, shmq_os_wake, shmq_os_clock, shmq_os_yield, NULL };
 
 /* ---- payloads: words that tell whose they are, one in each line and at the end --------------------------- */
 
@@ -247,7 +247,8 @@ static bool lend(struct process *self, struct shmq_hold *loan)
 
 static void nap(struct process *self, const struct shmq_queue_ref *ref, bool receiver)
 {
-    if (shmq_await_spin(&arena.map, ref, receiver, below(self, 2) ? 2000 : 0))
+    if (below(self, 2) ? shmq_await_spin(&arena.map, ref, receiver, 20000, true)
+                       : shmq_await_burst(&arena.map, ref, receiver))
         return;
     self->counts[SLEPT] += shmq_await_sleep(&arena.map, ref, receiver, NAP_NS) != SHMQ_OK;
     shmq_await_leave(&arena.map, ref, receiver);

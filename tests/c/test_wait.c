@@ -282,24 +282,45 @@ static void a_spin_ends_with_its_budget_or_with_news(void)
     make();
     arena.tick = 1000;
     start = arena.clock;
-    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 50000));
+    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 50000, true));
     CHECK(arena.clock - start >= 50000 && arena.clock - start <= 53000);
-    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 0));
+    CHECK(!shmq_await_burst(&arena.map, &jobs, true));
     arena_send(&me, &jobs, 1);
     start = arena.clock;
-    CHECK(shmq_await_spin(&arena.map, &jobs, true, 50000));
+    CHECK(shmq_await_spin(&arena.map, &jobs, true, 50000, true));
     CHECK(arena.clock - start <= 1000);
     CHECK_EQUAL(arena.sleeps, 0);
 }
 
-static void a_spin_of_nothing_does_not_read_the_clock(void)
+static void a_burst_does_not_read_the_clock(void)
 {
     uint64_t before;
 
     make();
     before = arena.clock;
-    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 0));
+    CHECK(!shmq_await_burst(&arena.map, &jobs, true));
     CHECK_EQUAL(arena.clock, before);
+}
+
+/* How often a spin of `us` microseconds yields, when each yield takes `yield_ns`. */
+static uint32_t yields_in(uint64_t us, uint64_t yield_ns, bool polite)
+{
+    arena.yields = 0;
+    arena.yield_ns = yield_ns;
+    CHECK(!shmq_await_spin(&arena.map, &jobs, true, us * 1000, polite));
+    return arena.yields;
+}
+
+static void a_spin_lets_others_run_seldom_where_there_are_none_and_all_the_time_where_there_are(void)
+{
+    make();
+    arena.tick = 1000;
+    CHECK_EQUAL(yields_in(4, 0, true), 0);
+    CHECK_EQUAL(yields_in(6, 0, true), 1);
+    CHECK_EQUAL(yields_in(100, 0, true), 3);    /* after 5, 10 and 50 µs and some readings of the clock */
+    CHECK_EQUAL(yields_in(100, 9000, true), 9); /* from 5 µs on every 11: readings of the clock, too */
+    CHECK_EQUAL(yields_in(100, 0, false), 0);
+    CHECK_EQUAL(yields_in(100, 9000, false), 0);
 }
 
 static void the_spin_shrinks_after_long_waits_and_returns_after_a_short_one(void)
@@ -352,7 +373,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(the_close_of_ones_own_queue_wakes_everybody),
     CHECK_TEST(the_close_of_a_process_wakes_all_who_announced_and_nobody_else),
     CHECK_TEST(a_spin_ends_with_its_budget_or_with_news),
-    CHECK_TEST(a_spin_of_nothing_does_not_read_the_clock),
+    CHECK_TEST(a_burst_does_not_read_the_clock),
+    CHECK_TEST(a_spin_lets_others_run_seldom_where_there_are_none_and_all_the_time_where_there_are),
     CHECK_TEST(the_spin_shrinks_after_long_waits_and_returns_after_a_short_one),
     CHECK_TEST(a_futex_word_that_wraps_still_changes),
 };
