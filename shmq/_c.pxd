@@ -12,7 +12,7 @@ cdef extern from "Python.h":
 
 cdef extern from "shmq/shmq.h" nogil:
     int SHMQ_OK, SHMQ_FULL, SHMQ_EMPTY, SHMQ_DROPPED, SHMQ_SHARED_BLOCK
-    int SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_IN_USE
+    int SHMQ_NO_BLOCKS, SHMQ_NO_QUEUES, SHMQ_NO_SPACE, SHMQ_IN_USE
     int SHMQ_INVALID, SHMQ_MISMATCH, SHMQ_NO_INDEX
     int SHMQ_MAX_DIMENSIONS
     int SHMQ_HOPE_NONE, SHMQ_HOPE_CACHED
@@ -147,6 +147,7 @@ cdef extern from "shmq/shmq.h" nogil:
 
     int shmq_loan(shmq_actor *actor, uint64_t nbytes, shmq_hold *loan)
     int shmq_send(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
+    c_bool shmq_make_room(shmq_actor *actor, const shmq_queue_ref *ref)
     int shmq_send_or_drop(shmq_actor *actor, const shmq_queue_ref *ref, shmq_hold *loan, const shmq_parcel *parcel)
     int shmq_edit(shmq_actor *actor, shmq_hold *hold)
     int shmq_forward(shmq_actor *actor, const shmq_queue_ref *ref, shmq_message *message)
@@ -161,6 +162,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_unsubscribe(shmq_actor *actor, const shmq_queue_ref *ref)
     void shmq_publisher_init(shmq_publisher *publisher, uint32_t topic)
     void shmq_publisher_look(const shmq_map *map, shmq_publisher *publisher, shmq_audience *audience)
+    c_bool shmq_publisher_make_room(shmq_actor *actor, shmq_publisher *publisher)
     void shmq_publisher_shut(shmq_actor *actor, shmq_publisher *publisher)
     int shmq_publish_start(shmq_actor *actor, shmq_publisher *publisher, shmq_hold *loan, const shmq_parcel *parcel,
                            shmq_publication *publication)

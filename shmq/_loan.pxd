@@ -13,6 +13,7 @@ cdef enum:
 cdef class Lender(Endpoint):
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1
     cdef object answer(self, int reached)
+    cdef bint make_room(self) noexcept
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1
     cdef object lend_for(self, uint64_t nbytes, object timeout, shmq_hold *hold)
     cdef uint64_t describe(self, shmq_hold *hold, const shmq_array_type *kind) except? 0

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 from shmq._attachment cimport Attachment, Lease, array_freeze, array_over, array_root, lease_new
 from shmq._c cimport (
-    Py_REFCNT, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_OK,
+    Py_REFCNT, SHMQ_HOPE_CACHED, SHMQ_HOPE_NONE, SHMQ_INVALID, SHMQ_LENGTH_ENVELOPE, SHMQ_NO_BLOCKS, SHMQ_OK,
     shmq_array_bytes, shmq_array_type, shmq_block_offset, shmq_block_owner, shmq_blocks_elsewhere, shmq_cache_resize,
     shmq_envelope_write, shmq_hold, shmq_hold_check, shmq_length_bytes, shmq_loan, shmq_payload, shmq_release,
     shmq_starved, shmq_wait_announce, shmq_wait_point, shmq_wait_sleep,
@@ -125,12 +125,23 @@ cdef class Lender(Endpoint):
         """What `send` returns."""
         return True
 
+    cdef bint make_room(self) noexcept:
+        """No block is free: drop an old message where those who receive have said so. False: there is none."""
+        return False
+
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
         """Get a block; 1 where that took a while."""
+        cdef int result
         if not self.standing.open:
             self.refuse()
-        if not lend(self.region, nbytes, timeout, hold):
+        result = shmq_loan(self.region.actor, nbytes, hold)
+        if result == SHMQ_OK:
             return 0
+        while result == SHMQ_NO_BLOCKS and self.make_room():
+            result = shmq_loan(self.region.actor, nbytes, hold)
+        if result == SHMQ_OK:
+            return 1
+        lend_slowly(self.region, nbytes, timeout, hold)
         if not self.standing.open:  # closed meanwhile
             self.free(hold)
             self.refuse()

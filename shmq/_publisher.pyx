@@ -7,7 +7,8 @@ from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 from shmq._c cimport (
     SHMQ_OK, shmq_audience,
     shmq_await_leave, shmq_hold, shmq_parcel, shmq_publication, shmq_publication_pending, shmq_publish_finish,
-    shmq_publish_start, shmq_publish_try, shmq_publisher_init, shmq_publisher_look, shmq_publisher_shut, shmq_queue_ref,
+    shmq_publish_start, shmq_publish_try, shmq_publisher_init, shmq_publisher_look, shmq_publisher_make_room,
+    shmq_publisher_shut, shmq_queue_ref,
 )
 from shmq._endpoint cimport deadline_of
 from shmq._files cimport shmq_os_now, shmq_standing
@@ -36,6 +37,9 @@ cdef class Publisher(Lender):
 
     cdef object answer(self, int reached):
         return reached
+
+    cdef bint make_room(self) noexcept:
+        return shmq_publisher_make_room(self.region.actor, &self.publisher)
 
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
         cdef shmq_parcel parcel

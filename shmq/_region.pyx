@@ -365,8 +365,8 @@ cdef class Region(Attachment):
         Args:
             queue: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
             depth: How many messages it may hold, 1 to 65,536, where this makes it.
-            overflow: What happens when it is full: "block", the sender waits; "drop_oldest" makes room;
-                "drop_newest" drops what was to be sent. Fixed by the first receiver.
+            overflow: What happens when it is full: "block", the sender waits; "drop_oldest" makes room, also where no
+                block is free; "drop_newest" drops what was to be sent. Fixed by the first receiver.
             shared: Compete with other receivers; each message goes to one. Fixed by the first receiver.
             spin: Seconds to spin before sleeping; None learns it, up to 100 µs; inf never asks the kernel.
 
@@ -447,7 +447,8 @@ cdef class Region(Attachment):
         Args:
             topic: Its name: letters, digits, `.`, `_`, `-` and `/`, at most 100 characters.
             depth: How many messages may wait, 1 to 65,536.
-            overflow: What happens when that many wait: "block", publishers wait; "drop_oldest"; "drop_newest".
+            overflow: What happens when that many wait: "block", publishers wait; "drop_oldest" makes room, also where
+                no block is free and this subscriber keeps most messages waiting; "drop_newest".
             spin: Seconds to spin before sleeping; None learns it, up to 100 µs; inf never asks the kernel.
 
         Returns:

@@ -6,7 +6,7 @@ from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 
 from shmq._c cimport (
     SHMQ_DROPPED, SHMQ_FULL, SHMQ_KIND_INBOX, SHMQ_OK,
-    shmq_await_leave, shmq_await_room, shmq_forward, shmq_forward_or_drop, shmq_hold, shmq_message, shmq_parcel,
+    shmq_await_leave, shmq_await_room, shmq_forward, shmq_forward_or_drop, shmq_hold, shmq_make_room, shmq_message, shmq_parcel,
     shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_send_or_drop, shmq_spin_learn,
 )
 from shmq._endpoint cimport deadline_of
@@ -26,6 +26,9 @@ cdef class Sender(Lender):
 
     cdef tuple recipe(self):
         return ("peer", {}) if self.ref.kind == SHMQ_KIND_INBOX else ("sender", {"depth": self.ref.depth})
+
+    cdef bint make_room(self) noexcept:
+        return shmq_make_room(self.region.actor, &self.ref)
 
     cdef int post(self, shmq_hold *hold, uint64_t length, uint32_t label, object timeout) except -1:
         cdef shmq_parcel parcel

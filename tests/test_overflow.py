@@ -99,6 +99,45 @@ def test_a_dropping_queue_never_lets_a_sender_wait(overflow: str) -> None:
         assert all_free(region)
 
 
+@pytest.mark.parametrize("way", ["copied", "in place"])
+def test_where_no_block_is_free_the_oldest_messages_make_room(way: str) -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q", overflow="drop_oldest")
+        nbytes = region.size // 8  # so that blocks are used up long before the queue is full
+        for number in range(20):
+            if way == "copied":
+                assert tx.send(bytes([number]) * nbytes, timeout=0)
+            else:
+                loan = tx.loan(nbytes, timeout=0)
+                loan[:] = bytes([number]) * nbytes
+                assert loan.send(timeout=0)
+        assert rx.dropped == 12
+        assert [(message.seq, message[0]) for message in rx.receive_many(20, 0)] == [(n, n) for n in range(12, 20)]
+        assert all_free(region)
+
+
+def test_a_loan_that_cannot_be_drops_nothing() -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q", overflow="drop_oldest")
+        tx.send(b"one")
+        with pytest.raises(ValueError, match="largest block"):
+            tx.loan(region.size * 2)
+        assert (drain(rx), rx.dropped) == ([b"one"], 0)
+
+
+@pytest.mark.parametrize("overflow", ["block", "drop_newest"])
+def test_other_queues_make_no_room(overflow: str) -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q", overflow=overflow)
+        nbytes = region.size // 8
+        for number in range(8):
+            assert tx.send(bytes([number]) * nbytes, timeout=0)
+        with pytest.raises(shmq.OutOfBlocks, match="queues: 8 messages"):
+            tx.send(bytes(nbytes), timeout=0)
+        assert (rx.dropped, rx.qsize()) == (0, 8)
+        assert [data[0] for data in drain(rx)] == list(range(8))
+
+
 def test_a_loan_that_was_dropped_is_still_ones_own_and_can_be_written_on() -> None:
     with small() as region:
         tx, rx = region.sender("q", depth=1), region.receiver("q", overflow="drop_newest")
@@ -245,6 +284,35 @@ def test_each_subscriber_has_a_policy_of_its_own() -> None:
         assert fill(tx, 5, 6) == [3]
         assert [message.seq for message in newest.receive_many(9, 0)] == [5]  # the gap tells what it has missed
         assert len(drain(oldest) + drain(block)) == 2
+        assert all_free(region)
+
+
+def test_where_no_block_is_free_the_slowest_subscriber_makes_room() -> None:
+    with small() as region:
+        tx = region.publisher("t")
+        slow, quick = (region.subscriber("t", overflow="drop_oldest") for _ in range(2))
+        nbytes = region.size // 8
+        for number in range(20):
+            assert tx.send(bytes([number]) * nbytes, timeout=0) == 2
+            with quick.receive(0) as message:
+                assert message[0] == number
+        assert (slow.dropped, quick.dropped) == (12, 0)
+        assert [data[0] for data in drain(slow)] == list(range(12, 20))
+        assert all_free(region)
+
+
+def test_a_subscriber_that_blocks_makes_no_room_and_costs_the_others_nothing() -> None:
+    with small() as region:
+        tx = region.publisher("t")
+        patient, hasty = region.subscriber("t"), region.subscriber("t", overflow="drop_oldest")
+        nbytes = region.size // 8
+        for number in range(8):
+            assert tx.send(bytes([number]) * nbytes, timeout=0) == 2
+        with pytest.raises(shmq.OutOfBlocks, match="8"):
+            tx.send(bytes(nbytes), timeout=0)
+        for rx in patient, hasty:
+            assert [data[0] for data in drain(rx)] == list(range(8))
+        assert hasty.dropped == 0
         assert all_free(region)
 
 

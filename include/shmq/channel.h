@@ -248,22 +248,20 @@ static inline int shmq_forward(struct shmq_actor *actor, const struct shmq_queue
     return shmq_send_block(actor, ref, &message->hold, from, message->epoch);
 }
 
-/* A queue is full: what the policy that its first receiver has fixed says to that. FULL: wait. DROPPED: what was to be
- * sent is dropped, and counted. OK: its oldest message was dropped and counted: try again. EMPTY: it is gone: the same.
- * CLOSED. */
-SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+/* What the queue's first receiver has fixed; before that, and of an outdated handle: to wait. */
+static inline enum shmq_policy shmq_policy_now(const struct shmq_queue_ref *ref)
 {
     uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, Q1 */
-    struct shmq_taken taken;
-    int result;
 
-    if (shmq_flags_policy(flags) == SHMQ_POLICY_BLOCK || shmq_flags_epoch(flags) != ref->epoch)
-        return SHMQ_FULL;
-    if (shmq_flags_policy(flags) == SHMQ_POLICY_DROP_NEWEST) {
-        shmq_queue_count_drop(ref);
-        return SHMQ_DROPPED;
-    }
-    result = shmq_queue_take(actor, ref, SHMQ_TO_DROP, &taken);
+    return shmq_flags_epoch(flags) == ref->epoch ? shmq_flags_policy(flags) : SHMQ_POLICY_BLOCK;
+}
+
+/* Drop the oldest message of a queue whose policy says so, and count it. OK, EMPTY, CLOSED. */
+static inline int shmq_drop_oldest(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    struct shmq_taken taken;
+    int result = shmq_queue_take(actor, ref, SHMQ_TO_DROP, &taken);
+
     if (result == SHMQ_OK)
         shmq_block_free(actor, taken.block);
     else if (result == SHMQ_TICKET)
@@ -272,6 +270,30 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
         return result;
     shmq_queue_count_drop(ref);
     return SHMQ_OK;
+}
+
+/* A queue is full: what its policy says to that. FULL: wait. DROPPED: what was to be sent is dropped, and counted. OK:
+ * its oldest message was dropped and counted: try again. EMPTY: it is gone: the same. CLOSED. */
+SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    enum shmq_policy policy = shmq_policy_now(ref);
+
+    if (policy == SHMQ_POLICY_DROP_OLDEST)
+        return shmq_drop_oldest(actor, ref);
+    if (policy != SHMQ_POLICY_DROP_NEWEST)
+        return SHMQ_FULL;
+    shmq_queue_count_drop(ref);
+    return SHMQ_DROPPED;
+}
+
+/* No block is free for a message to this queue: where its policy is to drop its oldest ones, drop one. False: there is
+ * none to drop. */
+SHMQ_SELDOM bool shmq_make_room(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
+{
+    uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, SHUT */
+
+    return shmq_queue_admits(ref, flags) == SHMQ_OK && shmq_flags_policy(flags) == SHMQ_POLICY_DROP_OLDEST
+        && shmq_drop_oldest(actor, ref) == SHMQ_OK;
 }
 
 #define SHMQ_OVERFLOW_ROUNDS 1000u /* a sender that others overtake so often waits like any other … */

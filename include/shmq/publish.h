@@ -223,6 +223,27 @@ static inline void shmq_publisher_look(const struct shmq_map *map, struct shmq_p
     }
 }
 
+/* No block is free for a message to this topic: the subscriber that keeps most of them waiting decides. If its policy is
+ * to drop its oldest ones, drop one. False: it is not, or none waits. */
+SHMQ_SELDOM bool shmq_publisher_make_room(struct shmq_actor *actor, struct shmq_publisher *publisher)
+{
+    const struct shmq_queue_ref *fullest = NULL;
+    struct shmq_publication present;
+    uint64_t most = 0;
+
+    shmq_publisher_survey(actor->map, publisher, &present);
+    for (uint32_t index = 0; (index = shmq_publication_pending(&present, index)) < SHMQ_MAX_SUBSCRIBERS; index++) {
+        const struct shmq_queue_ref *ref = &publisher->ref[index];
+        uint64_t waiting = shmq_queue_count(ref);
+
+        if (waiting > most || (waiting && waiting == most && shmq_policy_now(ref) != SHMQ_POLICY_DROP_OLDEST)) {
+            fullest = ref;
+            most = waiting;
+        }
+    }
+    return fullest && shmq_make_room(actor, fullest);
+}
+
 /* Shut the queues of all present subscribers down: they finish what is queued, and their streams end. Who subscribes
  * later begins a new stream. */
 static inline void shmq_publisher_shut(struct shmq_actor *actor, struct shmq_publisher *publisher)

@@ -17,7 +17,7 @@ static inline void subscribe(struct shmq_actor *actor, uint32_t depth, enum shmq
 
 static inline void make(void)
 {
-    uint32_t topic;
+    uint32_t topic = 0;
 
     arena_make(9, 256, 4, 140);
     arena_enter(&pub, 0);

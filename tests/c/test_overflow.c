@@ -152,6 +152,70 @@ static void a_message_that_a_dying_sender_was_dropping_comes_again(void)
     end();
 }
 
+/* ---- no block is free ------------------------------------------------------------------------------------ */
+
+/* Send messages of `bytes` until no block is free. How many. */
+static uint32_t send_until_none_is_free(uint64_t bytes)
+{
+    struct shmq_hold loan;
+    uint32_t count = 0;
+
+    for (; shmq_loan(&other, bytes, &loan) == SHMQ_OK; count++) {
+        struct shmq_parcel parcel = { bytes, count };
+
+        CHECK_EQUAL(shmq_send_or_drop(&other, &jobs, &loan, &parcel), SHMQ_OK);
+    }
+    return count;
+}
+
+static void a_queue_that_drops_its_oldest_makes_room_for_blocks_too(void)
+{
+    uint32_t count, dropped = 0;
+    struct shmq_hold loan;
+
+    make(64, SHMQ_POLICY_DROP_OLDEST);
+    count = send_until_none_is_free(2048);
+    CHECK(count >= 12);
+    CHECK(shmq_make_room(&other, &jobs));
+    CHECK_EQUAL(shmq_loan(&other, 2048, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_release(&other, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_dropped(&jobs), 1);
+    while (shmq_loan(&other, 16384, &loan) == SHMQ_NO_BLOCKS) { /* as large as eight of them */
+        CHECK(shmq_make_room(&other, &jobs));
+        dropped++;
+    }
+    CHECK(dropped >= 7);
+    CHECK_EQUAL(shmq_release(&other, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_dropped(&jobs), 1 + dropped);
+    for (uint32_t label = 1 + dropped; label < count; label++)
+        arena_receive(&me, &jobs, label);
+    CHECK(!shmq_make_room(&other, &jobs));
+    CHECK_EQUAL(shmq_queue_dropped(&jobs), 1 + dropped);
+    end();
+}
+
+static void no_other_queue_makes_room(void)
+{
+    static const enum shmq_policy policies[] = { SHMQ_POLICY_BLOCK, SHMQ_POLICY_DROP_NEWEST, SHMQ_POLICY_DROP_OLDEST };
+
+    for (uint32_t i = 0; i < ARENA_COUNT(policies); i++) {
+        struct shmq_queue_ref old;
+        uint32_t count;
+
+        make(64, policies[i]);
+        old = jobs;
+        count = send_until_none_is_free(2048);
+        if (i == 2) /* what is queued is still received */
+            CHECK_EQUAL(shmq_queue_shut(&me, &jobs), SHMQ_OK);
+        CHECK(!shmq_make_room(&other, &jobs));
+        CHECK_EQUAL(shmq_queue_dropped(&jobs), 0);
+        CHECK_EQUAL(shmq_queue_count(&jobs), count);
+        CHECK_EQUAL(shmq_queue_delete(&me, &jobs), SHMQ_OK);
+        CHECK(!shmq_make_room(&other, &old));
+        end();
+    }
+}
+
 static const struct check_test tests[] = {
     CHECK_TEST(each_policy_does_with_a_full_queue_as_it_says),
     CHECK_TEST(the_first_receiver_fixes_the_policy_for_all),
@@ -160,6 +224,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_queue_made_again_has_dropped_nothing),
     CHECK_TEST(a_queue_that_is_gone_or_shut_drops_nothing),
     CHECK_TEST(a_message_that_a_dying_sender_was_dropping_comes_again),
+    CHECK_TEST(a_queue_that_drops_its_oldest_makes_room_for_blocks_too),
+    CHECK_TEST(no_other_queue_makes_room),
 };
 
 ARENA_MAIN(tests)

@@ -61,6 +61,44 @@ static void each_full_queue_does_as_its_subscriber_has_said(void)
     end();
 }
 
+static uint32_t published_blocks(void)
+{
+    uint32_t count = 0;
+
+    for (uint32_t block = 0; block < arena.map.geometry.granules; block++)
+        count += shmq_block_state(arena_word(block)) == SHMQ_STATE_FANOUT;
+    return count;
+}
+
+/* No block is free: who keeps most messages waiting decides. */
+static void the_fullest_subscriber_makes_room_if_it_drops_its_oldest(void)
+{
+    make();
+    subscribe(&ann, 64, SHMQ_POLICY_DROP_OLDEST, &to_ann);
+    subscribe(&bob, 64, SHMQ_POLICY_BLOCK, &to_bob);
+    CHECK(!shmq_publisher_make_room(&pub, &frames));
+    for (uint32_t label = 0; label < 8; label++)
+        CHECK_EQUAL(publish(label), 2);
+    CHECK(!shmq_publisher_make_room(&pub, &frames)); /* as many wait for bob, who drops nothing */
+    CHECK_EQUAL(shmq_queue_dropped(&to_ann), 0);
+    for (uint32_t label = 0; label < 4; label++)
+        arena_receive(&bob, &to_bob, label);
+    for (uint32_t dropped = 1; dropped <= 4; dropped++) {
+        uint32_t before = published_blocks();
+
+        CHECK(shmq_publisher_make_room(&pub, &frames));
+        CHECK_EQUAL(shmq_queue_dropped(&to_ann), dropped);
+        CHECK_EQUAL(published_blocks(), before - 1); /* bob has had it */
+    }
+    CHECK(!shmq_publisher_make_room(&pub, &frames));
+    for (uint32_t label = 4; label < 8; label++) {
+        arena_receive(&ann, &to_ann, label);
+        arena_receive(&bob, &to_bob, label);
+    }
+    CHECK(!shmq_publisher_make_room(&pub, &frames));
+    end();
+}
+
 static void a_full_queue_that_blocks_keeps_the_publication_pending_until_there_is_room(void)
 {
     struct shmq_publication publication;
@@ -342,6 +380,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(each_subscriber_gets_the_same_block_with_number_and_sender),
     CHECK_TEST(nobody_there_frees_the_block),
     CHECK_TEST(each_full_queue_does_as_its_subscriber_has_said),
+    CHECK_TEST(the_fullest_subscriber_makes_room_if_it_drops_its_oldest),
     CHECK_TEST(a_full_queue_that_blocks_keeps_the_publication_pending_until_there_is_room),
     CHECK_TEST(who_unsubscribes_leaves_its_messages_to_the_others),
     CHECK_TEST(a_dead_subscriber_keeps_nothing_from_the_others),
