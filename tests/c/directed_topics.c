@@ -237,9 +237,20 @@ static void check_all_met(void)
         "a subscriber is not met by who publishes after it came");
 }
 
+/* Whoever looks through the indices in use meets each entry, also that of a subscription that is still being made. */
+static void check_covered(void)
+{
+    const struct shmq_topic *topic = &sim_map.topic[0];
+
+    for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS; index++)
+        SIM_CHECK(!topic->subscriber[index] || index < topic->indices, "entry %u lies beyond the %llu in use", index,
+            (unsigned long long)topic->indices);
+}
+
 void sim_test_subscribers_come_at_once(void)
 {
     static const struct sim_stop stops[] = {
+        { stage_unsubscribed, subscribe, check_covered, NULL, SIM_GOES_ON },
         { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_GOES_ON },
         { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_DIES },
         { stage_unsubscribed, subscribe, bob_subscribes_twice, check_all_met, SIM_DIES_RECOVERED },

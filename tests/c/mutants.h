@@ -243,7 +243,7 @@
     CAUGHT(T_CLEAR, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                        \
     CAUGHT(T_LAST, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
     EQUIVALENT(T_ALONE, SWAP_NEXT, "nothing follows it in its operation")                                              \
-    CAUGHT(Q_INDICES, SWAP_NEXT, "random")                                                                             \
+    CAUGHT(Q_INDICES, SWAP_NEXT, "directed: subscribers that come at once are all met")                                \
     CAUGHT(Q3, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                             \
     CAUGHT(QC_SUB, SWAP_NEXT, "directed: who finds no subscriber index leaves nothing behind")                         \
     CAUGHT(Q_TOPIC, SWAP_NEXT, "directed: a helper does not open the half-built topic of a later maker")               \

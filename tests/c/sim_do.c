@@ -124,6 +124,14 @@ int sim_do_send_or_drop(struct sim_process *process, uint32_t at, const struct s
     return result;
 }
 
+void sim_do_make_room(struct sim_process *process, const struct shmq_queue_ref *ref)
+{
+    sim_ledger_may_drop(true);
+    (void)shmq_make_room(&process->actor, ref);
+    sim_operation_end();
+    sim_ledger_may_drop(false);
+}
+
 void sim_do_return(struct sim_process *process, uint32_t at)
 {
     struct shmq_hold loan = sim_loan_remove(process, at), again = loan;

@@ -89,6 +89,14 @@ static void post_all(struct sim_process *process, const struct shmq_publisher *p
     shmq_publish_finish(&process->actor, publisher, publication);
 }
 
+void sim_do_publisher_make_room(struct sim_process *process, uint32_t topic)
+{
+    sim_ledger_may_drop(true);
+    (void)shmq_publisher_make_room(&process->actor, sim_publisher(process, topic));
+    sim_operation_end();
+    sim_ledger_may_drop(false);
+}
+
 uint32_t sim_do_publish(struct sim_process *process, uint32_t at, uint32_t topic, uint32_t slices)
 {
     struct shmq_publisher *publisher = sim_publisher(process, topic);

@@ -192,9 +192,13 @@ static void op_send_or_drop(struct sim_process *process)
     const struct shmq_queue_ref *target = random_target(process);
     struct shmq_queue_ref ref;
 
-    if (!target || !can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
+    if (!target)
         return;
     ref = *target;
+    if (sim_random(4) == 0)
+        sim_do_make_room(process, &ref);
+    if (!can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
+        return;
     if (sim_do_send_or_drop(process, process->loan_count - 1, &ref) != SHMQ_OK && sim_random(4))
         sim_do_return(process, process->loan_count - 1);
 }
@@ -236,7 +240,11 @@ static void op_publish(struct sim_process *process)
 {
     uint32_t topic;
 
-    if (!can_loan(process) || !random_topic(process, &topic) || sim_do_loan(process, random_order()) != SHMQ_OK)
+    if (!random_topic(process, &topic))
+        return;
+    if (sim_random(8) == 0)
+        sim_do_publisher_make_room(process, topic);
+    if (!can_loan(process) || sim_do_loan(process, random_order()) != SHMQ_OK)
         return;
     sim_do_publish(process, process->loan_count - 1, topic, sim_random(3));
 }

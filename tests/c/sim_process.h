@@ -75,7 +75,8 @@ int sim_do_loan(struct sim_process *process, uint32_t order);       /* the loan 
 /* A loan that waits until others free something, at most so many slices. */
 int sim_do_wait_for_loan(struct sim_process *process, uint32_t order, uint32_t slices);
 int sim_do_send(struct sim_process *process, uint32_t loan, const struct shmq_queue_ref *ref);
-/* The same as the queue's policy says. */
+void sim_do_make_room(struct sim_process *process, const struct shmq_queue_ref *ref);
+/* Send as the queue's policy says. */
 int sim_do_send_or_drop(struct sim_process *process, uint32_t loan, const struct shmq_queue_ref *ref);
 void sim_do_return(struct sim_process *process, uint32_t loan);
 int sim_do_receive(struct sim_process *process, const struct shmq_queue_ref *ref); /* held last */
@@ -103,6 +104,7 @@ int sim_do_topic(struct sim_process *process, uint32_t topic);
 int sim_do_subscribe(struct sim_process *process, uint32_t at, uint32_t topic, uint32_t depth, enum shmq_policy policy);
 void sim_do_unsubscribe(struct sim_process *process, uint32_t at);  /* notes its end, too, once nothing is held */
 /* Publishes a loan to a topic that it knows; waits so many slices for full queues. Returns how many it reached. */
+void sim_do_publisher_make_room(struct sim_process *process, uint32_t topic);
 uint32_t sim_do_publish(struct sim_process *process, uint32_t loan, uint32_t topic, uint32_t slices);
 /* The publisher of a topic that the process knows. */
 struct shmq_publisher *sim_publisher(struct sim_process *process, uint32_t topic);
