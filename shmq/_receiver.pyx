@@ -463,7 +463,8 @@ cdef class Message:
     def seq(self):
         """Its place in the queue, counting from 0: what was dropped or taken back leaves gaps.
 
-        Of a published message its number in the topic: what this subscriber has missed leaves gaps.
+        Of a published message its number in the topic: what this subscriber has missed leaves gaps, and messages of
+        several publishers may overtake each other.
         None for a redelivered message whose first receiver died before it had noted the place.
         """
         if not (self.held and self.standing.open):
