@@ -332,7 +332,7 @@ cdef class Region(Attachment):
             raise explain().queues_full(self, queue)
         if result == SHMQ_NO_SPACE:
             shmq_region_refusal(&self.place.region, &error)
-            raise explain().no_slots(self.name, queue, depth, facts_of(&error))
+            raise explain().no_slots(self.name, f"queue {queue!r}", depth, facts_of(&error))
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, queue)
         return 0
@@ -462,6 +462,7 @@ cdef class Region(Attachment):
         cdef Receiver receiver = Receiver.__new__(Receiver)
         cdef double seconds = options.spin_seconds(spin)
         cdef shmq_policy policy = policy_of(overflow)
+        cdef shmq_error error
         cdef uint32_t slots = options.queue_depth(depth), number = self.open_topic(topic)
         cdef int result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
         if result in (SHMQ_NO_QUEUES, SHMQ_NO_INDEX) and self.recover_dead() > 0:
@@ -473,7 +474,8 @@ cdef class Region(Attachment):
         if result == SHMQ_NO_QUEUES:
             raise explain().queues_full(self, topic)
         if result == SHMQ_NO_SPACE:
-            raise explain().no_slots(self, topic, slots)
+            shmq_region_refusal(&self.place.region, &error)
+            raise explain().no_slots(self.name, f"a queue for topic {topic!r}", slots, facts_of(&error))
         if result != SHMQ_OK:
             raise explain().queue_corrupt(self, topic)
         receiver.receives = True

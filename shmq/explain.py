@@ -479,8 +479,8 @@ def no_peer(region: Region, process: str) -> Exception:
 def topics_full(region: Region, topic: str) -> Exception:
     """Every topic record is taken."""
     return errors.RegistryFullError(
-        f"topic {topic!r} finds no place: all {region.stats()['max_topics']} topics of region {region.name!r} are in "
-        "use, a quarter of max_queues; topics stay for the region's life: create it with a larger max_queues"
+        f"topic {topic!r} finds no place: all {region.stats()['max_topics']} topics of {region_title(region.name)} "
+        "are in use, a quarter of max_queues; topics stay for the region's life: create it with a larger max_queues"
     )
 
 
@@ -502,9 +502,9 @@ def queues_full(region: Region, queue: str) -> Exception:
 
 
 def no_slots(region: str | None, queue: str, depth: int, facts: dict[str, Any]) -> Exception:
-    """A queue's slots find no room."""
+    """The slots of a queue, which is described, find no room."""
     if facts["code"] == SPACE:
-        return errors.RegionSpaceError(limit_text(f"queue {queue!r} of depth {depth} in {region_title(region)}", facts))
+        return errors.RegionSpaceError(limit_text(f"{queue} of depth {depth} in {region_title(region)}", facts))
     return region_error(facts, {"name": region})
 
 

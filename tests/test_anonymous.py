@@ -165,6 +165,9 @@ def test_errors_say_that_the_region_has_no_name() -> None:
     whole.discard()
     with pytest.raises(shmq.RegistryFullError, match="queues of the anonymous region"):
         region.sender("another")
+    region.publisher("t")
+    with pytest.raises(shmq.RegistryFullError, match="all 1 topics of the anonymous region"):
+        region.publisher("another")
     with pytest.raises(shmq.RegistryFullError, match="1 process slots of the anonymous region"):
         Region.from_filenos(region.filenos())
     with pytest.raises(ValueError, match="the anonymous region has no queue 'w'"):

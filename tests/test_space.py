@@ -235,6 +235,7 @@ def in_a_full_file_system() -> dict[str, Any]:
         found["create"] = caught(shmq.open, "s", size=MIB, **SMALL)
         found["sender"] = caught(region.sender, "new", depth=2000)
         found["receiver"] = caught(region.receiver, "new")
+        found["subscriber"] = caught(region.subscriber, "t", depth=2000)
         region.sender("to-the-holder").send(b"hello")
         found["other"] = other.result()
         found["in its place"] = forked(lambda: talk(Region.attach("r")))  # whose inbox has its memory
@@ -271,10 +272,15 @@ def test_in_a_full_file_system_all_goes_on_but_nothing_new_is_made(run: Elsewher
     kind, text = found["create"]
     assert kind == "RegionSpaceError"
     assert "only 0 bytes of 4 MiB are free" in text
-    for who, slots, depth in (("sender", 2048, 2000), ("receiver", 1024, 1024), ("in a child", 1024, 1024)):
+    for who, what, slots, depth in (
+        ("sender", "queue 'new'", 2048, 2000),
+        ("receiver", "queue 'new'", 1024, 1024),
+        ("in a child", "queue 'new'", 1024, 1024),
+        ("subscriber", "a queue for topic 't'", 2048, 2000),
+    ):
         kind, text = found[who]
         assert kind == "RegionSpaceError"
-        assert f"queue 'new' of depth {depth} in region 'r' needs" in text
+        assert text.startswith(f"{what} of depth {depth} in region 'r' needs")
         assert numbers(text) == [slots * 8, 0]
         for part in ("4 MiB", f"{SHM}/shmq-{os.geteuid()}/r/admin", "shmq.list_regions", "--shm-size"):
             assert part in text
