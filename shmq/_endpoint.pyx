@@ -55,10 +55,11 @@ cdef class Endpoint:
         while not self.standing.open:
             if not self.is_open:
                 raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed")
-            self.region.check()
-            if self.standing != self.region.standing:
+            self.region.check()  # other threads may run: one may close this handle, or open it again, meanwhile
+            if self.is_open and self.standing != self.region.standing:
                 self.open_again()
-                self.standing = self.region.standing
+                if self.is_open:
+                    self.standing = self.region.standing
         return 0
 
     cdef int open_again(self) except -1:

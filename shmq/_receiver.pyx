@@ -155,6 +155,8 @@ cdef class Receiver(Endpoint):
             other = self.region.inbox
         else:
             other = self.region.subscriber(self.queue, depth=self.ref.depth, overflow=options.OVERFLOW[self.policy])
+        if not self.is_open or self.standing == self.region.standing:  # another thread was faster: `other` is given up
+            return 0
         self.queue = other.queue
         self.ref = other.ref
         other.shut()  # what it had is this one's

@@ -813,3 +813,51 @@ def test_threads_of_a_child_that_use_its_handles_at_once_attach_once(region: Reg
 
     in_child(child)
     assert drain(rx) == [b"x"] * 8
+
+
+def test_threads_of_a_child_that_use_its_subscriber_at_once_subscribe_once(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = region.publisher("t"), region.subscriber("t")
+    checked = shmq.options.queue_depth
+
+    def child() -> None:
+        both = threading.Barrier(2)
+
+        def depth_of_both(depth: int) -> int:
+            both.wait(TIMEOUT)  # both threads are about to subscribe
+            return checked(depth)
+
+        monkeypatch.setattr(shmq.options, "queue_depth", depth_of_both)
+        for thread in [Thread(subscriber.qsize) for _ in range(2)]:
+            assert thread.result() == 0
+        assert publisher.subscribers == 2
+        assert publisher.send(b"x") == 2
+        assert drain(subscriber) == [b"x"]
+        subscriber.close()
+        assert publisher.subscribers == 1
+
+    in_child(child)
+    assert drain(subscriber) == [b"x"]
+
+
+def test_a_subscriber_closed_while_another_thread_of_a_child_begins_to_use_it_stays_closed(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, subscriber = region.publisher("t"), region.subscriber("t")
+    checked = shmq.options.queue_depth
+
+    def child() -> None:
+        def depth_after_a_close(depth: int) -> int:
+            subscriber.close()
+            return checked(depth)
+
+        monkeypatch.setattr(shmq.options, "queue_depth", depth_after_a_close)
+        with pytest.raises(ValueError, match="receiver of topic 't' has been closed"):
+            subscriber.qsize()
+        assert subscriber.closed
+        assert publisher.subscribers == 1
+
+    in_child(child)
+    assert publisher.send(b"x") == 1
+    assert drain(subscriber) == [b"x"]
