@@ -282,6 +282,7 @@ cdef class Region(Attachment):
         Raises:
             ValueError: The region has a name, or has been closed.
             RegionPermissionError: access is "both" and this process can only receive.
+            RegionFileError: The program has closed one of them.
         """
         if access is None:
             access = self.access

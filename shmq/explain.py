@@ -342,6 +342,11 @@ def system_text(facts: dict[str, Any]) -> str:
         )
     if number == errno.ENFILE:
         return f"{text}: the limit is the whole system's; raise it (sysctl fs.file-max)"
+    if number == errno.EBADF and facts["what"] == "descriptor of the region":
+        return (
+            "this program has closed the region's own descriptor, by which alone it can be handed on, or used after a "
+            "fork: find what closes it (os.close, os.closerange), and create the region after that"
+        )
     if number in (errno.ENOTEMPTY, errno.EISDIR):
         return f"{text}: something that is no file of a region lies there; look what it is, and move or remove it"
     return text

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from apart import forked
 from helpers import Partner, Thread, as_root, drain, small, until
 
 import shmq
@@ -84,6 +85,29 @@ def test_descriptors_denote_the_region_and_stay_the_callers() -> None:
         assert region.filenos() == filenos
         for fileno in filenos:
             assert not os.get_inheritable(fileno)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["admin", "data", "lock"])
+def test_what_took_the_number_of_a_descriptor_is_handed_to_nobody(tmp_path: Path, which: int) -> None:
+    """A program that closes what it has not opened, and opens files of its own."""
+    file = ["admin", "data", "lock"][which]
+    with anonymous() as region, (tmp_path / "secret").open("w+b") as secret:
+        tx, number = region.sender("q"), region.filenos()[which]
+        os.dup2(secret.fileno(), number)
+        for access in (None, "both", "receive"):
+            with pytest.raises(shmq.RegionFileError, match=f"closed the region's own descriptor.*: 'memfd:{file}'"):
+                region.filenos(access)  # type: ignore[arg-type]
+        tx.send(b"all else goes on")
+        assert drain(region.receiver("q")) == [b"all else goes on"]
+
+        def use() -> str:
+            with pytest.raises(shmq.RegionFileError, match="used after a fork"):
+                tx.send(b"x")
+            return "told"
+
+        assert forked(use) == "told"
+    assert os.fstat(number).st_ino == os.stat(tmp_path / "secret").st_ino  # the program's, not the region's to close
+    os.close(number)
 
 
 def test_a_region_lasts_as_long_as_its_descriptors() -> None:

@@ -149,8 +149,27 @@ static inline int shmq_region_attach_handed(struct shmq_region *region, const in
 
 /* ---- hand on --------------------------------------------------------------------------------------------- */
 
+#define SHMQ_HANDED_CLOSED "descriptor of the region" /* error->what where the program has closed it */
+
+/* Are the three still the region's? A descriptor that the program has closed may be a file of its own by now, which
+ * must go to nobody. */
+static inline int shmq_region_check_handed(const struct shmq_files *files, struct shmq_error *error)
+{
+    const int fd[SHMQ_HANDED_FILES] = { files->admin, files->data, files->lock };
+    const struct shmq_identity *identity[SHMQ_HANDED_FILES]
+        = { &files->admin_identity, &files->data_identity, &files->lock_identity };
+
+    for (int which = 0; which < SHMQ_HANDED_FILES; which++) {
+        shmq_memfds_error_at(error, which);
+        if (!shmq_os_is(fd[which], identity[which]))
+            return shmq_error_set_os(error, SHMQ_HANDED_CLOSED, -EBADF);
+    }
+    return SHMQ_OK;
+}
+
 /* The descriptors to hand on, which stay the region's. `receive_only`: of them the one of the data segment is for
- * reading. INVALID: the region has a name; PERMISSION: more is asked for than this process has. */
+ * reading. INVALID: the region has a name; PERMISSION: more is asked for than this process has; SYSTEM: the program has
+ * closed one of them. */
 static inline int shmq_region_hand(struct shmq_region *region, bool receive_only, int *handed, struct shmq_error *error)
 {
     struct shmq_files *files = &region->files;
@@ -158,6 +177,8 @@ static inline int shmq_region_hand(struct shmq_region *region, bool receive_only
     shmq_error_clear(error);
     if (files->name[0])
         return shmq_region_invalid("region has a name", 1, 0, error);
+    if (shmq_region_check_handed(files, error))
+        return error->code;
     shmq_memfds_error_at(error, SHMQ_HANDED_DATA);
     handed[SHMQ_HANDED_ADMIN] = files->admin;
     handed[SHMQ_HANDED_DATA] = files->data;

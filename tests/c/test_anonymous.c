@@ -503,6 +503,27 @@ static void the_maker_may_only_receive_and_hand_writing_on(void)
     shmq_region_close(&region);
 }
 
+/* The program has closed a descriptor of the region's, and opened a file of its own. */
+static void what_took_a_descriptors_number_is_not_handed_on(void)
+{
+    struct shmq_region region;
+    struct shmq_error error;
+    int handed[SHMQ_HANDED_FILES];
+
+    for (int which = 0; which < SHMQ_HANDED_FILES; which++) {
+        create(&region);
+        hand(&region, false, handed);
+        CHECK(dup3(STDOUT_FILENO, handed[which], O_CLOEXEC) >= 0);
+        for (int receive_only = 0; receive_only < 2; receive_only++) {
+            CHECK_EQUAL(shmq_region_hand(&region, receive_only, handed, &error), SHMQ_ERROR_SYSTEM);
+            CHECK_EQUAL(error.os_errno, EBADF);
+            CHECK(strstr(error.path, shmq_memfds_file(which)));
+        }
+        shmq_region_close(&region);
+        close(handed[which]);
+    }
+}
+
 static void reopen_for_writing(void)
 {
     CHECK_EQUAL(setresuid(54321, 54321, 54321), 0);
@@ -651,6 +672,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_refused_call_is_an_error_and_leaves_nothing),
         CHECK_TEST(who_only_receives_cannot_write_messages),
         CHECK_TEST(the_maker_may_only_receive_and_hand_writing_on),
+        CHECK_TEST(what_took_a_descriptors_number_is_not_handed_on),
         CHECK_TEST(another_user_cannot_get_more_access_than_was_handed_on),
         CHECK_TEST(a_sole_writer_is_the_only_one_for_ever),
         CHECK_TEST(a_named_region_can_be_received_from_only),
