@@ -171,7 +171,7 @@ static inline int shmq_catalog_end(struct shmq_files *files, const struct shmq_d
     if (result == SHMQ_OK)
         result = shmq_header_read(files->admin, (uint64_t)status.st_size, &facts, error);
     if (result == SHMQ_OK && (result = shmq_life_end_file(files, &facts, true)) < 0)
-        result = shmq_space_blame_mapping(SHMQ_PAGE, result, error);
+        result = shmq_space_blame_guarded(SHMQ_PAGE, result, error);
     return result < 0 && (files->dir < 0 || shmq_catalog_own_failure(error)) ? result : SHMQ_OK;
 }
 

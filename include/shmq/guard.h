@@ -26,6 +26,7 @@
 #include "lock.h"
 
 #define SHMQ_GUARD_MAX 2048u        /* mappings in one process: two for each region */
+#define SHMQ_GUARD_FULL (-EUSERS)    /* they are watched already: no errno of what is done with files or mappings */
 #define SHMQ_GUARD_LEVELS 8u        /* how often others may take the signal in turns with us */
 #define SHMQ_GUARD_TRIES 5000u      /* to get an entry, about a second: its holder is in a handler, or is no more */
 #define SHMQ_GUARD_QUICK_TRIES 1000u
@@ -161,7 +162,7 @@ static inline struct shmq_guarded *shmq_guard_free_entry(struct shmq_guard *guar
     return NULL;
 }
 
-/* Watch a mapping of the file `fd` that has just been made. 0, or -EMFILE: SHMQ_GUARD_MAX are watched already. */
+/* Watch a mapping of the file `fd` that has just been made. 0 or SHMQ_GUARD_FULL. */
 static inline int shmq_guard_watch(void *address, uint64_t bytes, int protection, int fd)
 {
     struct shmq_guard *guard = shmq_guard_enter();
@@ -182,10 +183,10 @@ static inline int shmq_guard_watch(void *address, uint64_t bytes, int protection
         shmq_guard_end_change(entry, &before);
     }
     shmq_lock_guard_leave();
-    return entry ? 0 : -EMFILE;
+    return entry ? 0 : SHMQ_GUARD_FULL;
 }
 
-/* As shmq_os_map, and watched from the first access on. */
+/* As shmq_os_map, and watched from the first access on. Also SHMQ_GUARD_FULL. */
 static inline int shmq_guard_map(int fd, uint64_t bytes, int protection, void **address)
 {
     int result = shmq_os_map(fd, bytes, protection, address);
@@ -200,10 +201,10 @@ static inline int shmq_guard_map(int fd, uint64_t bytes, int protection, void **
     return result;
 }
 
-/* Why shmq_guard_map gave -errno. Returns an error code. */
+/* Why shmq_guard_map failed. Returns an error code. */
 static inline int shmq_guard_refused(int result, struct shmq_error *error)
 {
-    if (result != -EMFILE)
+    if (result != SHMQ_GUARD_FULL)
         return shmq_error_set_os(error, "mmap", result);
     shmq_error_set(error, SHMQ_ERROR_SYSTEM, "guard", SHMQ_GUARD_MAX, SHMQ_GUARD_MAX);
     error->os_errno = EMFILE;

@@ -60,8 +60,8 @@ static inline void shmq_life_end_always(uint64_t *life)
     }
 }
 
-/* Run shmq_life_end, or with `always` shmq_life_end_always, on a region that is not mapped. As shmq_life_end; -ESTALE:
- * the page that holds `life` has been taken away, and what was decided, was decided on nothing. */
+/* Run shmq_life_end, or with `always` shmq_life_end_always, on a region that is not mapped. As shmq_life_end;
+ * SHMQ_GUARD_FULL; -ESTALE: the page that holds `life` has been taken away, and what was decided, was decided on nothing. */
 static inline int shmq_life_end_file(const struct shmq_files *files, const struct shmq_facts *facts, bool always)
 {
     void *page;
@@ -99,6 +99,8 @@ static inline int shmq_life_check(struct shmq_files *files, const struct shmq_di
     result = shmq_life_attached(files, facts->geometry.max_processes);
     if (result == 0)
         *over = (result = shmq_life_end_file(files, facts, false)) == 1;
+    if (result == SHMQ_GUARD_FULL)
+        return shmq_guard_refused(result, error);
     return result < 0 ? shmq_error_set_os(error, "lock", result) : SHMQ_OK;
 }
 

@@ -258,10 +258,10 @@ static inline int shmq_space_blame_mapping(uint64_t bytes, int result, struct sh
     return error->code;
 }
 
-/* A guarded mapping of `bytes` gave -errno. */
+/* A guarded mapping of `bytes` failed. */
 static inline int shmq_space_blame_guarded(uint64_t bytes, int result, struct shmq_error *error)
 {
-    return result == -EMFILE ? shmq_guard_refused(result, error) : shmq_space_blame_mapping(bytes, result, error);
+    return result == SHMQ_GUARD_FULL ? shmq_guard_refused(result, error) : shmq_space_blame_mapping(bytes, result, error);
 }
 
 #endif

@@ -469,21 +469,61 @@ static void an_end_that_was_decided_on_a_lost_page_does_not_count(void)
 
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
+static void be_killed_in_alpha(void)
+{
+    struct shmq_region region;
+
+    world_open(&region, "alpha");
+    raise(SIGKILL);
+}
+
+static void check_table_is_full(const struct shmq_error *error)
+{
+    CHECK(!strcmp(error->what, "guard"));
+    CHECK_EQUAL(error->os_errno, EMFILE);
+    CHECK_EQUAL(error->expected, SHMQ_GUARD_MAX);
+}
+
+static int fill_the_table(void **address)
+{
+    int fd = memfd_create("pages", MFD_CLOEXEC);
+
+    CHECK_EQUAL(ftruncate(fd, 4096), 0);
+    for (uint32_t i = 0; i < SHMQ_GUARD_MAX; i++)
+        CHECK_EQUAL(shmq_guard_map(fd, 4096, PROT_READ, &address[i]), 0);
+    return fd;
+}
+
+/* To end a region takes a mapping, too. */
+static void with_a_full_table_no_region_is_ended(void)
+{
+    static void *address[SHMQ_GUARD_MAX];
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_error error;
+    int fd;
+
+    CHECK_EQUAL(world_reap(world_fork(be_killed_in_alpha)), SIGKILL);
+    fd = fill_the_table(address);
+    error = world_refused(&options, SHMQ_ERROR_SYSTEM);
+    check_table_is_full(&error);
+    CHECK_EQUAL(shmq_region_unlink("alpha", NULL, false, &error), SHMQ_ERROR_SYSTEM);
+    check_table_is_full(&error);
+    shmq_guard_unmap(address[7], 4096);
+    (void)world_refused(&options, SHMQ_ERROR_NOT_FOUND);
+    CHECK(world_clean());
+    close(fd);
+}
+
 static void a_process_can_guard_so_many_mappings_and_no_more(void)
 {
     static void *address[SHMQ_GUARD_MAX];
     struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
     struct shmq_error error;
     struct shmq_region region;
-    int fd = memfd_create("pages", MFD_CLOEXEC);
+    int fd = fill_the_table(address);
 
-    CHECK_EQUAL(ftruncate(fd, 4096), 0);
-    for (uint32_t i = 0; i < SHMQ_GUARD_MAX; i++)
-        CHECK_EQUAL(shmq_guard_map(fd, 4096, PROT_READ, &address[i]), 0);
     error = world_refused(&options, SHMQ_ERROR_SYSTEM);
-    CHECK(!strcmp(error.what, "guard"));
-    CHECK_EQUAL(error.os_errno, EMFILE);
-    CHECK_EQUAL(error.expected, SHMQ_GUARD_MAX);
+    check_table_is_full(&error);
     CHECK(world_clean());
     shmq_guard_unmap(address[7], 4096);
     (void)world_refused(&options, SHMQ_ERROR_SYSTEM); /* it takes two */
@@ -921,6 +961,7 @@ int main(int argc, char **argv)
         CHECK_TEST(closing_a_lost_region_does_not_touch_a_newer_one_of_its_name),
         CHECK_TEST(an_end_that_was_decided_on_a_lost_page_does_not_count),
         CHECK_TEST(a_process_can_guard_so_many_mappings_and_no_more),
+        CHECK_TEST(with_a_full_table_no_region_is_ended),
         CHECK_TEST(a_region_that_was_closed_is_not_guarded_any_more),
         CHECK_TEST(threads_that_meet_the_loss_at_once_all_go_on_while_others_open_and_close),
         CHECK_TEST(a_forked_child_is_guarded_too),
