@@ -167,6 +167,7 @@ cdef class Attachment:
         cdef shmq_region *parents = &self.place.region
         cdef shmq_region_options wanted
         cdef shmq_error error
+        cdef bint per_user = parents.directory.per_user
         cdef int[3] handed
         cdef bytes name = self.name.encode() if self.name is not None else None
         cdef bytes directory = <char *> parents.directory.path
@@ -177,9 +178,11 @@ cdef class Attachment:
         wanted.how = SHMQ_REGION_ATTACH
         if name is not None:
             wanted.name = name
-            wanted.directory = NULL if parents.directory.per_user else <char *> directory
+            wanted.directory = directory  # by its path, also where it is the user's own: SHMQ_DIR may be another by now
             wanted.mode = 0o660 if parents.directory.shared else 0o600
             result = self.begin(&wanted, NULL, &error)
+            if result == SHMQ_OK:
+                self.place.region.directory.per_user = per_user
         else:
             result = shmq_region_hand(parents, parents.receive_only, handed, &error)
             if result == SHMQ_OK:

@@ -59,7 +59,12 @@ def topic_name(name: str) -> str:
 
 def directory(dir: str | os.PathLike[str] | None) -> bytes | None:
     """The directory of regions as the core wants it; None for this user's own."""
-    return os.fsencode(os.path.abspath(dir)) if dir is not None else None
+    if dir is None:
+        return None
+    path = os.fsencode(os.path.abspath(dir))
+    if b"\0" in path:
+        raise ValueError(f"dir is {dir!r}: a path has no null character")
+    return path
 
 
 def byte_size(what: str, size: int | str | None) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Forked children: handles attach anew, what the parent held stays the parent's, and its arrays are copies."""
 
+import contextlib
 import ctypes
 import gc
 import multiprocessing
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from apart import SHM, Elsewhere, can_mount, own_shm
 from helpers import Partner, Thread, drain, is_asleep, small, until
 
 import shmq
@@ -465,6 +467,36 @@ def test_a_region_that_ended_or_was_replaced_is_not_attached_to_by_mistake() -> 
     reap(pid)
     for end in (here, there):
         end.close()
+
+
+def use_while_another_directory_is_given() -> tuple[list[bytes], list[str], list[str]]:
+    """A child uses its parent's handle, and is the last to leave."""
+    own_shm()
+    here, there = multiprocessing.Pipe()
+    region = small()
+    tx, rx = region.sender("q"), region.receiver("q")
+    os.environ["SHMQ_DIR"] = "/dev/shm/elsewhere"
+
+    def child() -> None:
+        tx.send(b"x")
+        there.send("sent")
+        there.recv()
+        region.close()
+
+    pid = fork(child)
+    here.recv()
+    found = drain(rx)
+    region.close()
+    names = os.listdir(SHM)
+    here.send("left")
+    reap(pid)
+    return found, names, os.listdir(SHM)
+
+
+@can_mount
+def test_a_child_finds_its_parents_region_wherever_new_ones_are_made_by_now() -> None:
+    with contextlib.closing(Elsewhere()) as run:
+        assert run(use_while_another_directory_is_given) == ([b"x"], [f"shmq-{os.geteuid()}"], [])
 
 
 def test_an_anonymous_region_lives_on_in_a_child() -> None:

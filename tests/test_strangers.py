@@ -430,6 +430,8 @@ def test_a_directory_that_is_no_absolute_path_is_refused_with_what_was_given(mon
         check(attempts(), "ValueError", f"the directory of regions is {variable!r}", "give an absolute path")
     monkeypatch.setenv("SHMQ_DIR", "/" + "x" * 2000)
     check(attempts(), "ValueError", "length of the directory's path is 2001 bytes: the limit is 1023", "SHMQ_DIR")
+    with pytest.raises(ValueError, match=r"dir is '/dev/shm\\x00/r': a path has no null character"):
+        small(dir="/dev/shm\0/r")
 
 
 def test_a_directory_below_nothing_is_told_as_such(shmq_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
