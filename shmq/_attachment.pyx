@@ -36,6 +36,8 @@ cdef extern from "attached.h" nogil:
 
 cdef uint64_t LOOK_NS = 25000000  # a wait looks for lost memory this often: after every whole slice of sleep
 
+cdef shmq_standing nowhere  # of what was never open: nobody writes to it
+
 cdef array_api arrays
 arrays.over = NULL
 
@@ -102,6 +104,10 @@ cdef int remove_name(const char *name, const char *directory, bint missing_ok, s
 cdef class Attachment:
     """The part of a Region that messages, loans, senders and receivers lean on. Not public."""
 
+    def __cinit__(self):
+        self.standing = &nowhere  # as one that has been closed, until it is open, however it was made
+        self.is_closed = True
+
     cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1:
         """Attach or create; without a name to what was handed. A result of the core; on SHMQ_OK everything is open."""
         cdef shmq_attached *before = self.place
@@ -141,6 +147,7 @@ cdef class Attachment:
         """Be what has just been opened."""
         self.place = place
         self.standing = place.standing
+        self.is_closed = False
         self.actor = &place.region.self
         self.map = &place.region.map
         shmq_region_tell_loss(&place.region, &place.standing.open)

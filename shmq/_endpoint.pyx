@@ -46,6 +46,9 @@ def _open_again(region, kind, queue, settings):
 cdef class Endpoint:
     """What senders and receivers have in common: a queue and how to wait for it."""
 
+    def __cinit__(self):
+        self.standing = &nowhere  # as one that has been closed, however it was made
+
     def __init__(self):
         raise TypeError("senders and receivers come from a Region")
 

@@ -255,6 +255,8 @@ cdef class Message:
             self.refuse()
         if tx is None:
             return 0
+        if not tx.is_open:
+            tx.refuse()
         if tx.region is not self.region:
             texts = explain()
             same = tx.region.name is not None and tx.region.name == self.region.name

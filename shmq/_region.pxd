@@ -7,6 +7,7 @@ from shmq._endpoint cimport Endpoint
 
 
 cdef class Region(Attachment):
+    cdef int has_been_open(self) except -1
     cdef tuple hand(self, bint receive_only)
     cdef str holder_name(self, uint64_t claim)
     cdef uint32_t open_topic(self, str topic) except? 0xFFFFFFFF

@@ -685,19 +685,25 @@ cdef class Region(Attachment):
             "topics": self.list_topics(),
         }
 
+    cdef int has_been_open(self) except -1:
+        return self.check() if self.place == NULL else 0
+
     @property
     def size(self):
         """Bytes of message memory."""
+        self.has_been_open()
         return self.place.region.map.geometry.data_size
 
     @property
     def granule(self):
         """Bytes of the smallest block."""
+        self.has_been_open()
         return 1 << self.place.region.map.geometry.granule_shift
 
     @property
     def access(self):
         """"both", or "receive" where this process cannot write messages."""
+        self.has_been_open()
         return "receive" if self.place.region.receive_only else "both"
 
     @property

@@ -445,6 +445,38 @@ def test_handles_are_not_made_by_hand(kind: type) -> None:
         kind()
 
 
+def test_handles_made_in_spite_of_that_are_closed_ones(python: Callable[..., str]) -> None:
+    """Whatever is done with what only __new__ has made raises, and never reads what is not there."""
+    code = """
+import shmq
+with shmq.open(None, "1MiB") as region:
+    region.sender("q").send(b"x")
+    message = region.receiver("q").receive()
+    DUNDERS = ("__len__", "__enter__", "__bytes__", "__next__", "__reduce__")
+    for kind in (shmq.Region, shmq.Sender, shmq.Receiver, shmq.Publisher, shmq.Loan, shmq.Message):
+        made = kind.__new__(kind)
+        for name in dir(made):
+            if name not in ("create", "attach") and (name in DUNDERS or not name.startswith("_")):
+                for arguments in ((), ("q",), (b"x",), (1,), (message,)):
+                    try:
+                        use = getattr(made, name)
+                        use(*arguments)
+                    except (ValueError, TypeError, AttributeError):
+                        pass
+        for pass_on in (message.edit, message.forward, region.sender("q").send):
+            try:
+                pass_on(made)
+            except (ValueError, TypeError):
+                pass
+        try:
+            repr(made)
+        except ValueError:
+            pass
+    print(bytes(message))
+"""
+    assert python("-c", code) == "b'x'\n"
+
+
 # ---- what is there -------------------------------------------------------------------------------------------
 
 
