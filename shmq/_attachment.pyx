@@ -314,7 +314,9 @@ cdef class Attachment:
     cdef int warn_undelivered(self) except -1:
         """The last process of a region that is not to persist takes what nobody received with it."""
         cdef uint64_t left
-        if self.place.region.persist or shmq_process_count(self.map) > 1:
+        if self.place.region.persist:
+            return 0
+        if shmq_process_count(self.map) > 1 and (self.recover_dead() == 0 or shmq_process_count(self.map) > 1):
             return 0
         left = shmq_undelivered(self.map)
         if left:

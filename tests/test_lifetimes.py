@@ -9,12 +9,13 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Thread, drain, held, small, until
+from helpers import Partner, Thread, drain, held, small, until
 
 import shmq
 from shmq import Region
@@ -317,6 +318,24 @@ def test_the_last_to_close_is_warned_of_undelivered_messages() -> None:
     for part in ("'r'", "persist=True"):
         assert part in text
     assert caught[0].filename == __file__
+
+
+def attach_and_wait(link: Connection) -> None:
+    region = small()
+    region.sender("q").send(b"from who is killed")
+    link.send(len(region.processes()))
+    link.recv()
+
+
+def test_the_last_who_is_alive_is_warned_although_nobody_recovered_the_dead(start: Callable[..., Any]) -> None:
+    region = small()
+    partner = Partner(start, attach_and_wait)
+    assert partner.hear() == 2
+    partner.kill()
+    until(lambda: [info.attached for info in shmq.list_regions()] == [1])
+    with pytest.warns(ResourceWarning, match="1 messages undelivered"):
+        region.close()
+    assert shmq.list_regions() == []
 
 
 def test_a_warning_that_is_an_error_still_closes_the_region() -> None:
