@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import drain, held, small
+from helpers import Thread, drain, held, small, until
 
 import shmq
 
@@ -289,3 +289,33 @@ def test_an_array_kept_after_a_discard_stays_writable_and_private() -> None:
         for other in others:
             other.array[:] = 6
         assert set(array) == {5}
+
+
+def test_u13_a_loan_that_one_thread_is_sending_is_sent_and_discarded_by_no_other() -> None:
+    with small() as region:
+        tx, other, rx = region.sender("q", depth=1), region.sender("other"), region.receiver("q")
+        tx.send(b"first")
+        loan = tx.loan(3)
+        loan[:] = b"yes"
+        sending = Thread(loan.send)
+        until(sending.is_asleep)
+        for use in (
+            loan.send,
+            loan.send_nowait,
+            lambda: other.send(loan),
+            lambda: other.send_many([loan]),
+            lambda: region.publisher("t").send(loan),
+            loan.__enter__,
+            lambda: loan.array,
+            lambda: loan.__setitem__(0, 1),
+        ):
+            with pytest.raises(ValueError, match="has been sent or discarded"):
+                use()
+        loan.discard()
+        loan.__exit__(None, None, None)
+        with rx.receive(0) as message:
+            assert bytes(message) == b"first"
+        assert sending.result() is True
+        assert drain(rx) == [b"yes"]
+        assert other.qsize() == 0
+        assert held(region) == (0, 0)
