@@ -321,9 +321,9 @@ cdef class Attachment:
         left = shmq_undelivered(self.map)
         if left:
             import warnings
-            warnings.warn(f"{explain().region_title(self.name)} is closed by its last process with {left} messages "
-                          "undelivered: they are gone; open it with persist=True to keep them",
-                          ResourceWarning, stacklevel=1)
+            title, many = explain().region_title(self.name), "messages" if left > 1 else "message"
+            warnings.warn(f"{title} is closed by its last process with {left} {many} undelivered: lost now; open it "
+                          "with persist=True to keep what is not received", ResourceWarning, stacklevel=1)
         return 0
 
     def close(self):

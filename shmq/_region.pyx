@@ -290,7 +290,7 @@ cdef class Region(Attachment):
 
     cdef tuple hand(self, bint receive_only):
         cdef shmq_error error
-        cdef int[3] handed
+        cdef int[3] handed = [-1, -1, -1]
         cdef int result
         self.check()
         if self.name is not None:

@@ -6,8 +6,8 @@ from libc.stdint cimport UINT64_MAX as NEVER, uint32_t, uint64_t
 
 from shmq._c cimport (
     SHMQ_DROPPED, SHMQ_FULL, SHMQ_KIND_INBOX, SHMQ_OK,
-    shmq_await_leave, shmq_await_room, shmq_forward, shmq_forward_or_drop, shmq_hold, shmq_make_room, shmq_message, shmq_parcel,
-    shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_send_or_drop, shmq_spin_learn,
+    shmq_await_leave, shmq_await_room, shmq_forward, shmq_forward_or_drop, shmq_hold, shmq_make_room, shmq_message,
+    shmq_parcel, shmq_queue_shut, shmq_receive, shmq_release, shmq_send, shmq_send_or_drop, shmq_spin_learn,
 )
 from shmq._endpoint cimport deadline_of
 from shmq._files cimport shmq_os_now, shmq_standing

@@ -363,6 +363,7 @@ def test_inherited_arrays_are_copies(region: Region) -> None:
     assert (lent == 7).all()
     assert received.sum() == 12497500
     loan.discard()
+    assert drain(rx) == [b"the child attaches"]
 
 
 def test_inherited_arrays_outlive_the_parent_and_the_region(start: Callable[..., Any], tmp_path: Path) -> None:

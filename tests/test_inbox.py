@@ -284,7 +284,7 @@ def test_what_is_held_from_an_inbox_ends_with_its_process_and_is_redelivered_to_
 def test_the_last_to_close_is_warned_of_what_is_left_in_its_inbox() -> None:
     region = small(process="me")
     region.peer("me").send(b"x")
-    with pytest.warns(ResourceWarning, match="1 messages undelivered"):
+    with pytest.warns(ResourceWarning, match="1 message undelivered"):
         region.close()
 
 

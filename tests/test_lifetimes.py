@@ -333,7 +333,7 @@ def test_the_last_who_is_alive_is_warned_although_nobody_recovered_the_dead(star
     assert partner.hear() == 2
     partner.kill()
     until(lambda: [info.attached for info in shmq.list_regions()] == [1])
-    with pytest.warns(ResourceWarning, match="1 messages undelivered"):
+    with pytest.warns(ResourceWarning, match="1 message undelivered"):
         region.close()
     assert shmq.list_regions() == []
 

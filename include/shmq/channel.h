@@ -290,7 +290,7 @@ SHMQ_SELDOM int shmq_overflow(struct shmq_actor *actor, const struct shmq_queue_
  * none to drop. */
 SHMQ_SELDOM bool shmq_make_room(struct shmq_actor *actor, const struct shmq_queue_ref *ref)
 {
-    uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, SHUT */
+    uint64_t flags = shmq_load_acquire(&ref->queue->flags, SHMQ_READ); /* pairs with Q_SHARING, Q_SHUT */
 
     return shmq_queue_admits(ref, flags) == SHMQ_OK && shmq_flags_policy(flags) == SHMQ_POLICY_DROP_OLDEST
         && shmq_drop_oldest(actor, ref) == SHMQ_OK;
