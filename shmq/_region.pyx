@@ -327,6 +327,9 @@ cdef class Region(Attachment):
         spec.depth = depth
         spec.name = text
         result = shmq_queue_open(self.actor, &spec, True, &end.ref)
+        if result == SHMQ_NO_QUEUES:
+            self.recover_dead()  # one of them, or who is just making this queue, may have the last record
+            result = shmq_queue_open(self.actor, &spec, True, &end.ref)
         if result != SHMQ_OK:
             self.check_memory()
         if result == SHMQ_NO_QUEUES:
@@ -414,6 +417,9 @@ cdef class Region(Attachment):
         cdef int result
         self.check_memory()
         result = shmq_topic_open(self.actor, text, &number)
+        if result == SHMQ_NO_QUEUES:
+            self.recover_dead()  # one of them, or who is just making this topic, may have the last record
+            result = shmq_topic_open(self.actor, text, &number)
         if result != SHMQ_OK:
             self.check_memory()
         if result == SHMQ_NO_QUEUES:
@@ -466,7 +472,8 @@ cdef class Region(Attachment):
         cdef shmq_error error
         cdef uint32_t slots = options.queue_depth(depth), number = self.open_topic(topic)
         cdef int result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
-        if result in (SHMQ_NO_QUEUES, SHMQ_NO_INDEX) and self.recover_dead() > 0:
+        if result in (SHMQ_NO_QUEUES, SHMQ_NO_INDEX):
+            self.recover_dead()
             result = shmq_subscribe(self.actor, number, slots, policy, &receiver.ref)
         if result != SHMQ_OK:
             self.check_memory()

@@ -370,3 +370,22 @@ def test_work_goes_on_through_many_deaths_and_every_message_is_done(start: Calla
         assert [info.held for info in region.processes()] == [0]
         region.sender("other").loan(MIB).discard()
         assert region.stats()["corrupt"] == 0
+
+
+def subscribe_and_wait(link: Connection) -> None:
+    subscriber = Region.attach("r").subscriber("t")
+    link.send("subscribed")
+    subscriber.receive(20)
+
+
+def test_what_a_dead_process_had_of_the_registry_is_to_be_had_at_once(start: Callable[..., Any]) -> None:
+    with small(max_queues=1) as region:
+        child = Partner(start, subscribe_and_wait)
+        child.hear()
+        child.kill()
+        assert region.sender("q").qsize() == 0
+        region.delete_queue("q")
+        child = Partner(start, subscribe_and_wait)
+        child.hear()
+        child.kill()
+        assert region.subscriber("t").qsize() == 0
