@@ -137,6 +137,8 @@ cdef class Lender(Endpoint):
         result = shmq_loan(self.region.actor, nbytes, hold)
         if result == SHMQ_OK:
             return 0
+        if result == SHMQ_NO_BLOCKS and self.region.recover_dead() > 0:  # before a message is lost for their sake
+            result = shmq_loan(self.region.actor, nbytes, hold)
         while result == SHMQ_NO_BLOCKS and self.make_room():
             result = shmq_loan(self.region.actor, nbytes, hold)
         if result == SHMQ_OK:

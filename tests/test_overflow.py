@@ -116,6 +116,30 @@ def test_where_no_block_is_free_the_oldest_messages_make_room(way: str) -> None:
         assert all_free(region)
 
 
+def hold_most_of_it(link: Connection) -> None:
+    region = small()
+    kept = [region.sender("held").loan(region.size // 8) for _ in range(7)]
+    link.send(len(kept))
+    link.recv()
+
+
+@pytest.mark.parametrize("kind", ["queue", "topic"])
+def test_what_a_killed_process_held_is_given_back_before_a_message_is_dropped(
+    start: Callable[..., Any], kind: str
+) -> None:
+    with small() as region:
+        tx = region.sender("q") if kind == "queue" else region.publisher("q")
+        rx = (region.receiver if kind == "queue" else region.subscriber)("q", overflow="drop_oldest")
+        partner = Partner(start, hold_most_of_it)
+        partner.hear()
+        tx.send(b"first")
+        partner.kill()
+        until(lambda: [info.attached for info in shmq.list_regions()] == [1])
+        assert tx.send(bytes(region.size // 4), timeout=0)
+        assert rx.dropped == 0
+        assert [len(data) for data in drain(rx)] == [5, region.size // 4]
+
+
 def test_a_loan_that_cannot_be_drops_nothing() -> None:
     with small() as region:
         tx, rx = region.sender("q"), region.receiver("q", overflow="drop_oldest")
