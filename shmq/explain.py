@@ -342,6 +342,12 @@ def system_text(facts: dict[str, Any]) -> str:
         )
     if number == errno.ENFILE:
         return f"{text}: the limit is the whole system's; raise it (sysctl fs.file-max)"
+    if number == errno.ENOLCK and facts["what"] == "byte lock":
+        return (
+            "the file system of this directory does not keep the lock of a file that is mapped and closed (overlayfs, "
+            "a container's own, is one such), so nobody could tell who is alive: use a directory on another, such as "
+            "/dev/shm (SHMQ_DIR, dir=)"
+        )
     if number == errno.EBADF and facts["what"] == "descriptor of the region":
         return (
             "this program has closed the region's own descriptor, by which alone it can be handed on, or used after a "

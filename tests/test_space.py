@@ -338,6 +338,51 @@ def test_of_many_that_open_at_once_some_may_be_refused_and_none_is_hurt(run: Els
     assert left == []
 
 
+# ---- a file system that is none for this ------------------------------------------------------------------------
+
+
+def mount_overlay() -> Path:
+    """A fresh overlayfs, as a container's own file system is one. Where the regions are to go in it."""
+    own_shm()
+    layers = [SHM / name for name in ("lower", "upper", "work")]
+    merged = SHM / "merged"
+    for folder in (*layers, merged):
+        folder.mkdir()
+    options = ",".join(f"{path.name}dir={path}" for path in layers) + (",userxattr" if os.geteuid() else "")
+    mount("overlay", merged, "overlay", 0, options)
+    (merged / "regions").mkdir(0o700)
+    return merged / "regions"
+
+
+def can_overlay() -> bool:
+    """Does the kernel let this process mount one?"""
+    try:
+        return forked(lambda: bool(mount_overlay()))
+    except AssertionError:
+        return False
+
+
+def open_on_overlayfs() -> tuple[bool, Caught, list[str], list[Any]]:
+    if not forked(can_overlay):
+        return False, ("", ""), [], []
+    place = mount_overlay()
+    error = caught(lambda: shmq.open("r", size=MIB, dir=place, **SMALL).close())
+    return True, error, os.listdir(place), shmq.list_regions(dir=place)
+
+
+@can_mount
+def test_where_a_mapping_does_not_keep_a_lock_no_region_is_made(run: Elsewhere) -> None:
+    """There nobody could tell who is alive: a region in use would be taken for one that all have left."""
+    possible, (kind, text), left, regions = run(open_on_overlayfs)
+    if not possible:
+        pytest.skip("the kernel lets this user mount no overlayfs")
+    assert kind == "RegionFileError"
+    for part in ("file system of this directory", "overlayfs", "who is alive", "/dev/shm", "SHMQ_DIR", "merged/regions"):
+        assert part in text
+    assert left == []
+    assert regions == []
+
+
 # ---- inodes -----------------------------------------------------------------------------------------------------
 
 

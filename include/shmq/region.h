@@ -380,6 +380,25 @@ static inline int shmq_region_keep_lock(struct shmq_region *region, struct shmq_
     return SHMQ_OK;
 }
 
+/* Is a byte held by the mapping alone, now that the descriptor is closed? Where a file system maps another file than
+ * the one that was opened (overlayfs does), it is not, and everybody would be taken for dead. A tmpfs is known to do. */
+static inline int shmq_region_confirm_lock(const struct shmq_region *region, uint64_t byte, struct shmq_error *error)
+{
+    int fd, held;
+
+    shmq_error_at(error, &region->directory, NULL, NULL);
+    if (shmq_os_on_tmpfs(region->files.lock))
+        return SHMQ_OK;
+    fd = shmq_files_open_lock(&region->files);
+    if (fd < 0)
+        return shmq_error_set_os(error, "open", fd);
+    held = shmq_os_locked(fd, byte, 1);
+    shmq_os_close(fd); /* it held nothing */
+    if (held == 0)
+        return shmq_error_set_os(error, "byte lock", -ENOLCK);
+    return held < 0 ? shmq_error_set_os(error, "lock", held) : SHMQ_OK;
+}
+
 /* Make the region. AGAIN: another was faster, or the directory of regions went away. */
 static inline int shmq_region_make(struct shmq_region *region, const struct shmq_region_options *options,
     const struct shmq_facts *plan, struct shmq_error *error)
@@ -397,6 +416,8 @@ static inline int shmq_region_make(struct shmq_region *region, const struct shmq
     result = shmq_making_hold(&making, &region->lock_page, error);
     if (result == SHMQ_OK)
         result = shmq_region_keep_lock(region, error);
+    if (result == SHMQ_OK)
+        result = shmq_region_confirm_lock(region, SHMQ_LOCK_MAKING, error);
     if (result == SHMQ_OK)
         result = shmq_making_wait(&making, plan->geometry.data_size, error);
     if (result == SHMQ_OK) {

@@ -676,6 +676,22 @@ static void unlinking_disturbs_nobody_attached(void)
     shmq_region_close(&anew);
 }
 
+/* Where the file system is not known to keep a lock for a mapping, it is asked. */
+static void a_maker_looks_whether_its_byte_is_held(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region region;
+    struct shmq_error error;
+
+    world_at(WORLD_REFUSE, "fstatfs", 1); /* of a file system that does not tell what it is: the byte is held */
+    world_plan.refusal = EIO;
+    CHECK_EQUAL(shmq_region_open(&region, &options, &error), SHMQ_OK);
+    CHECK(world_plan.reached);
+    world_at(WORLD_NOTHING, NULL, 0);
+    world_verify(&region);
+    shmq_region_close(&region);
+}
+
 /* Else who attaches between the mark and the removal would share a region with nobody. */
 static void what_cannot_be_marked_as_ended_is_not_unlinked(void)
 {
@@ -724,6 +740,7 @@ int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
         CHECK_TEST(creating_and_closing_leaves_nothing),
+        CHECK_TEST(a_maker_looks_whether_its_byte_is_held),
         CHECK_TEST(the_second_to_open_attaches_to_the_region_of_the_first),
         CHECK_TEST(another_process_sees_what_this_one_wrote),
     CHECK_TEST(a_process_name_belongs_to_one_process_until_it_leaves_or_dies),
