@@ -377,7 +377,14 @@ def test_where_a_mapping_does_not_keep_a_lock_no_region_is_made(run: Elsewhere) 
     if not possible:
         pytest.skip("the kernel lets this user mount no overlayfs")
     assert kind == "RegionFileError"
-    for part in ("file system of this directory", "overlayfs", "who is alive", "/dev/shm", "SHMQ_DIR", "merged/regions"):
+    for part in (
+        "file system of this directory",
+        "overlayfs",
+        "who is alive",
+        "/dev/shm",
+        "SHMQ_DIR",
+        "merged/regions",
+    ):
         assert part in text
     assert left == []
     assert regions == []

@@ -381,7 +381,7 @@ static inline int shmq_region_keep_lock(struct shmq_region *region, struct shmq_
 }
 
 /* Is a byte held by the mapping alone, now that the descriptor is closed? Where a file system maps another file than
- * the one that was opened (overlayfs does), it is not, and everybody would be taken for dead. A tmpfs is known to do. */
+ * the one that was opened, as overlayfs does, it is not, and all would be taken for dead. A tmpfs is known to do. */
 static inline int shmq_region_confirm_lock(const struct shmq_region *region, uint64_t byte, struct shmq_error *error)
 {
     int fd, held;
