@@ -61,7 +61,8 @@ static inline void shmq_life_end_always(uint64_t *life)
 }
 
 /* Run shmq_life_end, or with `always` shmq_life_end_always, on a region that is not mapped. As shmq_life_end;
- * SHMQ_GUARD_FULL; -ESTALE: the page that holds `life` has been taken away, and what was decided, was decided on nothing. */
+ * SHMQ_GUARD_FULL; -ESTALE: the page that holds `life` has been taken away, and what was decided, was decided on
+ * nothing. */
 static inline int shmq_life_end_file(const struct shmq_files *files, const struct shmq_facts *facts, bool always)
 {
     void *page;

@@ -261,7 +261,9 @@ static inline int shmq_space_blame_mapping(uint64_t bytes, int result, struct sh
 /* A guarded mapping of `bytes` failed. */
 static inline int shmq_space_blame_guarded(uint64_t bytes, int result, struct shmq_error *error)
 {
-    return result == SHMQ_GUARD_FULL ? shmq_guard_refused(result, error) : shmq_space_blame_mapping(bytes, result, error);
+    if (result == SHMQ_GUARD_FULL)
+        return shmq_guard_refused(result, error);
+    return shmq_space_blame_mapping(bytes, result, error);
 }
 
 #endif
