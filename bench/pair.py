@@ -12,9 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from shmq._probe import cache_line_probe
-
 import shmq
+from shmq._probe import cache_line_probe
 
 
 class End:
