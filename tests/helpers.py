@@ -100,6 +100,10 @@ class Thread(threading.Thread):
         """Does it sleep in the kernel?"""
         return self.native_id is not None and is_asleep(os.getpid(), self.native_id)
 
+    def is_running(self) -> bool:
+        """Does it run, or could it? Not one that waits for the interpreter's lock."""
+        return self.native_id is not None and not is_asleep(os.getpid(), self.native_id)
+
     def result(self, timeout: float = TIMEOUT) -> Any:
         """What the function returned; what it raised is raised here."""
         self.join(timeout)

@@ -3,6 +3,8 @@
 
 import contextlib
 import gc
+import math
+import os
 import random
 import threading
 import warnings
@@ -302,6 +304,28 @@ def test_d8_a_region_closed_while_threads_are_inside_operations_ends_them_and_le
                 thread.result()
         assert [info.attached for info in shmq.list_regions()] == [0]
         shmq.unlink("r")
+
+
+def mappings() -> int:
+    """How many mappings this process has of files of regions."""
+    return Path("/proc/self/maps").read_text().count(os.environ["SHMQ_DIR"])
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside one that sleeps"])
+def test_d8_memory_that_a_thread_watches_without_the_interpreters_lock_stays_until_it_has_come_out(others: int) -> None:
+    for _ in range(3):
+        region = small()
+        watching = [Thread(region.receiver("watched", spin=math.inf).receive)]
+        sleeping = [Thread(region.receiver("empty", spin=0).receive) for _ in range(others)]
+        for thread in sleeping:
+            until(thread.is_asleep)
+        until(lambda thread=watching[0]: all(thread.is_running() for _ in range(20)))  # without this thread's lock
+        region.close()
+        for thread in watching + sleeping:
+            with pytest.raises(ValueError, match="closed"):
+                thread.result()
+        assert mappings() == 0
+        assert shmq.list_regions() == []
 
 
 # ---- what is left behind ------------------------------------------------------------------------------------
