@@ -740,13 +740,13 @@ def test_a_fork_by_a_signal_in_the_middle_of_a_wait(wait: str) -> None:
             pid = os.fork()
             if pid:
                 children.append(pid)
-                threading.Thread(target=end_the_wait, args=(pid,), daemon=True).start()
+                reap(pid)  # this process stands still meanwhile: it would miss what the child gave back
+                threading.Thread(target=end_the_wait, daemon=True).start()
             else:
                 signal.alarm(TIMEOUT)
                 region.sender("children").send(b"from the handler")
 
-        def end_the_wait(pid: int) -> None:
-            reap(pid)
+        def end_the_wait() -> None:
             if wait == "receive":
                 region.sender("empty").send(b"x")
             elif wait == "publish":
