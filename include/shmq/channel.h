@@ -219,8 +219,8 @@ SHMQ_OFTEN int shmq_send_block(struct shmq_actor *actor, const struct shmq_queue
 }
 
 /* Hand a loan to a queue. OK: it is the receiver's. FULL, SHUT, CLOSED, STALE: nothing happened, the loan is still the
- * caller's. Any number of senders at once. Lock-free. Who writes a payload with non-temporal stores of his own ends them
- * with a store fence before: S1 does not order them [U15]. (memcpy and memset of the C library do so themselves.) */
+ * caller's. Any number of senders at once. Lock-free. Who writes a payload with non-temporal stores of his own ends
+ * them with a store fence before: S1 does not order them [U15]. (Those of memcpy and memset are.) */
 SHMQ_OFTEN int shmq_send(struct shmq_actor *actor, const struct shmq_queue_ref *ref, struct shmq_hold *loan,
     const struct shmq_parcel *parcel)
 {

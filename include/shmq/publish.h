@@ -223,8 +223,8 @@ static inline void shmq_publisher_look(const struct shmq_map *map, struct shmq_p
     }
 }
 
-/* No block is free for a message to this topic: the subscriber that keeps most of them waiting decides. If its policy is
- * to drop its oldest ones, drop one. False: it is not, or none waits. */
+/* No block is free for a message to this topic: the subscriber that keeps most of them waiting decides. If its policy
+ * is to drop its oldest ones, drop one. False: it is not, or none waits. */
 SHMQ_SELDOM bool shmq_publisher_make_room(struct shmq_actor *actor, struct shmq_publisher *publisher)
 {
     const struct shmq_queue_ref *fullest = NULL;

@@ -102,7 +102,8 @@ static int reserve_nothing(void *context, uint64_t offset, uint64_t bytes)
     return SHMQ_OK;
 }
 
-static const struct shmq_ops real_ops = { reserve_nothing, shmq_os_sleep, shmq_os_wake, shmq_os_clock, shmq_os_yield, NULL };
+static const struct shmq_ops real_ops
+    = { reserve_nothing, shmq_os_sleep, shmq_os_wake, shmq_os_clock, shmq_os_yield, NULL };
 
 /* ---- payloads: words that tell whose they are, one in each line and at the end --------------------------- */
 
