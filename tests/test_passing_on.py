@@ -438,6 +438,25 @@ def test_a_published_forward_that_times_out_has_reached_some_and_is_gone(origin:
         assert all_free(region)
 
 
+@ORIGINS
+def test_a_published_forward_that_is_ended_in_its_wait_has_reached_some_and_is_gone(origin: Callable[..., Any]) -> None:
+    with small() as region:
+        publisher, full, other = region.publisher("t"), region.subscriber("t", depth=1), region.subscriber("t")
+        publisher.send(b"first")
+        message = origin(region)
+        forwarding = Thread(message.forward, publisher)
+        until(forwarding.is_asleep)
+        publisher.close()
+        with pytest.raises(ValueError, match="closed"):
+            forwarding.result()
+        for call in (lambda: bytes(message), message.edit, lambda: message.array):
+            with pytest.raises(ValueError, match="released"):
+                call()
+        message.release()
+        assert (full.dropped, drain(full), drain(other)) == (1, [b"first"], [b"first", b"content"])
+        assert all_free(region)
+
+
 # ---- misuse --------------------------------------------------------------------------------------------------
 
 
