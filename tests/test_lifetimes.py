@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Partner, Thread, drain, held, small, until
+from helpers import Partner, Thread, all_free, drain, held, small, until
 
 import shmq
 from shmq import Region
@@ -238,6 +238,22 @@ def test_closing_the_region_ends_a_wait_for_blocks_in_another_thread() -> None:
             waiting.result()
         assert len(other.processes()) == 1
         assert len(drain(other.receiver("q"))) == 1
+
+
+@pytest.mark.parametrize("what", ["loan", "send"])
+def test_closing_the_handle_ends_a_wait_for_blocks_and_keeps_none(what: str) -> None:
+    with small() as region, Region.attach("r") as other:
+        whole, rx = other.sender("q").loan(other.size), region.receiver("q")
+        tx = region.sender("q")
+        waiting = Thread(tx.loan, 100) if what == "loan" else Thread(tx.send, b"x" * 100)
+        until(waiting.is_asleep)
+        tx.close()
+        whole.discard()
+        with pytest.raises(ValueError, match="sender of queue 'q' has been closed"):
+            waiting.result()
+        assert rx.qsize() == 0
+        assert [(info.loans, info.held) for info in region.processes()] == [(0, 0), (0, 0)]
+        assert all_free(region)
 
 
 def test_closing_while_threads_send_and_receive_raises_nothing_else() -> None:
