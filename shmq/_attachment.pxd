@@ -25,6 +25,7 @@ cdef class Attachment:
     cdef uint64_t look_at           # the clock's reading at which a wait looks for a loss again
     cdef object __weakref__
 
+    cdef dict given(self)
     cdef int check(self) except -1
     cdef int refuse_lost(self) except -1
     cdef int look_for_loss(self) noexcept

@@ -197,17 +197,24 @@ cdef class Attachment:
         if self.standing.open:
             return 0
         if self.is_closed:
-            raise ValueError(f"{explain().region_title(self.name)} has been closed")
+            raise explain().region_closed(self.name)
         if result == SHMQ_ERROR_NOT_FOUND or result == SHMQ_ERROR_GONE:
             raise explain().ended_since_fork(self.name)
-        raise explain().region_error(facts_of(&error), {"name": self.name})
+        raise explain().region_error(facts_of(&error), self.given())
+
+    cdef dict given(self):
+        """What this region was opened with, for error texts: where it lies, if that is not the user's own directory."""
+        cdef bytes directory = None
+        if self.name is not None and not self.place.region.directory.per_user:
+            directory = <char *> self.place.region.directory.path
+        return {"name": self.name, "dir": directory}
 
     cdef int check(self) except -1:
         """Be usable, or raise."""
         if self.standing.open:
             return 0
         if self.is_closed:
-            raise ValueError(f"{explain().region_title(self.name)} has been closed")
+            raise explain().region_closed(self.name)
         return self.attach_again() if shmq_attached_inherited(self.place) else self.refuse_lost()
 
     cdef int check_same(self, const shmq_standing *standing, str what) except -1:
@@ -234,7 +241,7 @@ cdef class Attachment:
     cdef int refuse_lost(self) except -1:
         cdef shmq_error error
         shmq_region_look(&self.place.region, &error)
-        raise explain().region_error(facts_of(&error), {"name": self.name})
+        raise explain().region_error(facts_of(&error), self.given())
 
     cdef int look_for_loss(self) noexcept:
         """See by a look at the files whether memory is gone; then `standing.open` falls."""
@@ -394,9 +401,10 @@ cdef class Lease:
 
     cdef int fill(self, Py_buffer *buffer, int flags) except -1:
         if flags & PyBUF_WRITABLE and not self.writable:
-            raise BufferError("a received message is read-only: take .copy() to write")
+            raise BufferError("a received message, or a loan that was sent, is read-only: take .copy() to write")
         if not self.format[0]:
-            raise BufferError("this element type has no buffer format: use .array")
+            raise BufferError(f"elements of kind {chr(self.type.kind)!r} and {self.type.item_size} bytes have no "
+                              "format in the buffer protocol: use .array, or bytes()")
         buffer.buf = self.data
         buffer.obj = self
         buffer.len = self.nbytes

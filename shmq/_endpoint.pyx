@@ -35,7 +35,10 @@ cdef uint64_t deadline_of(object timeout) except? 0:
 
 
 cdef Py_ssize_t refuse_index(Py_ssize_t at, Py_ssize_t nbytes) except -1:
-    raise IndexError(f"index {at} is out of range for a payload of {nbytes} bytes")
+    """`at` has had `nbytes` added where it was negative."""
+    allowed = f"give {-nbytes} to {nbytes - 1}" if nbytes else "it has none to give"
+    raise IndexError(f"index {at - nbytes if at < 0 else at} is out of range for a payload of {nbytes} bytes: "
+                     f"{allowed}")
 
 
 def _open_again(region, kind, queue, settings):
@@ -57,7 +60,8 @@ cdef class Endpoint:
         and attaches anew, after which it can."""
         while not self.standing.open:
             if not self.is_open:
-                raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed")
+                raise ValueError(f"this {type(self).__name__.lower()} of {self._what} {self.queue!r} has been closed: "
+                                 "keep it open, or make another one from its region")
             self.region.check()  # other threads may run: one may close this handle, or open it again, meanwhile
             if self.is_open and self.standing != self.region.standing:
                 self.open_again()

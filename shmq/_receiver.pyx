@@ -287,7 +287,7 @@ cdef class Message:
         if result != SHMQ_OK and result != SHMQ_SHARED_BLOCK:
             self.region.check_memory()
             raise RegionCorruptError(f"the block of the message (label {self.message.label}) was taken away: "
-                                     "another process wrote astray in the region")
+                                     "look for a process that writes astray, and make the region anew")
         return result == SHMQ_OK
 
     def edit(self, Lender tx=None, *, timeout=None):

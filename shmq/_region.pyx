@@ -128,7 +128,7 @@ def open(name, size=None, *, process=None, access="both", persist=False, granule
         RegionPermissionError: This user may not open it.
         RegionFileError: A system call failed for another reason, such as too few descriptors.
         RegionGoneError: Its files were removed or cut meanwhile.
-        RegistryFullError: `max_processes` are attached.
+        RegistryFullError: `max_processes` are attached, or this process is to 1,024 regions.
         QueueInUseError: Another process has the name `process`.
         ValueError: An argument out of range.
     """
@@ -188,7 +188,7 @@ def unlink(str name not None, missing_ok=False, *, dir=None):
     cdef bytes text = options.region_name(name).encode()
     texts = explain()
     if remove_name(text, <char *> directory if directory is not None else NULL, missing_ok, &error) != SHMQ_OK:
-        raise texts.region_error(facts_of(&error), {"name": name})
+        raise texts.region_error(facts_of(&error), {"name": name, "dir": directory, "unlinks": True})
 
 
 cdef class Region(Attachment):
@@ -333,12 +333,12 @@ cdef class Region(Attachment):
         if result != SHMQ_OK:
             self.check_memory()
         if result == SHMQ_NO_QUEUES:
-            raise explain().queues_full(self, queue)
+            raise explain().queues_full(self, f"queue {queue!r}")
         if result == SHMQ_NO_SPACE:
             shmq_region_refusal(&self.place.region, &error)
-            raise explain().no_slots(self.name, f"queue {queue!r}", depth, facts_of(&error))
+            raise explain().no_slots(self.given(), f"queue {queue!r} of depth {depth}", facts_of(&error))
         if result != SHMQ_OK:
-            raise explain().queue_corrupt(self, queue)
+            raise explain().cannot_open(self, f"queue {queue!r}")
         return 0
 
     def sender(self, str queue not None, *, depth=None):
@@ -425,7 +425,7 @@ cdef class Region(Attachment):
         if result == SHMQ_NO_QUEUES:
             raise explain().topics_full(self, topic)
         if result != SHMQ_OK:
-            raise explain().queue_corrupt(self, topic)
+            raise explain().cannot_open(self, f"topic {topic!r}")
         return number
 
     def publisher(self, str topic not None):
@@ -480,12 +480,12 @@ cdef class Region(Attachment):
         if result == SHMQ_NO_INDEX:
             raise explain().subscribers_full(self, topic)
         if result == SHMQ_NO_QUEUES:
-            raise explain().queues_full(self, topic)
+            raise explain().queues_full(self, f"a subscriber of topic {topic!r}")
         if result == SHMQ_NO_SPACE:
             shmq_region_refusal(&self.place.region, &error)
-            raise explain().no_slots(self.name, f"a queue for topic {topic!r}", slots, facts_of(&error))
+            raise explain().no_slots(self.given(), f"a queue for topic {topic!r} of depth {slots}", facts_of(&error))
         if result != SHMQ_OK:
-            raise explain().queue_corrupt(self, topic)
+            raise explain().cannot_open(self, f"a subscriber of topic {topic!r}")
         receiver.receives = True
         receiver.policy = policy
         receiver.begin(self, topic, seconds)
@@ -505,12 +505,14 @@ cdef class Region(Attachment):
 
         Raises:
             RegionSpaceError: There was no memory for it when the region was opened, nor is there now.
+            QueueInUseError: The same, and another process has got the name since.
         """
         cdef Receiver receiver = Receiver.__new__(Receiver)
         cdef shmq_error error
         self.check()
         if shmq_region_need_inbox(&self.place.region, &error) != SHMQ_OK:
-            raise explain().region_error(facts_of(&error), {"name": self.name})
+            given = self.given() | {"attached": True, "process": self.process}
+            raise explain().region_error(facts_of(&error), given)
         receiver.ref = self.place.region.inbox
         receiver.receives = True
         receiver.begin(self, self.process, -1)
@@ -566,7 +568,8 @@ cdef class Region(Attachment):
         spec.name = text
         if shmq_queue_open(self.actor, &spec, False, &ref) != SHMQ_OK:
             self.check_memory()
-            raise ValueError(f"{explain().region_title(self.name)} has no queue {name!r}")
+            raise ValueError(f"{explain().region_title(self.name)} has no queue {name!r}: region.stats()['queues'] "
+                             "tells which there are")
         shmq_queue_delete(self.actor, &ref)
 
     def recover(self):
@@ -583,7 +586,7 @@ cdef class Region(Attachment):
         self.check()
         recovered = shmq_region_recover(&self.place.region, &error)
         if recovered < 0:
-            raise explain().region_error(facts_of(&error), {"name": self.name})
+            raise explain().region_error(facts_of(&error), self.given())
         return self.note_recovered(recovered)
 
     def processes(self):

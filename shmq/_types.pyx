@@ -48,7 +48,7 @@ cdef int shape_into(shmq_array_type *type, object shape) except -1:
     """Check and store the extents."""
     cdef int i
     if len(shape) > SHMQ_MAX_DIMENSIONS:
-        raise ValueError(f"{len(shape)} dimensions: an array message has at most {SHMQ_MAX_DIMENSIONS}")
+        raise ValueError(f"{len(shape)} dimensions: an array message has at most {SHMQ_MAX_DIMENSIONS}; reshape it")
     type.dimensions = len(shape)
     for i in range(len(shape)):
         extent = PyNumber_Index(shape[i])

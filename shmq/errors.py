@@ -11,6 +11,7 @@ costs 5 ms. They are therefore made on first use: by `shmq.Full`, by an `except`
 first one is raised.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -86,11 +87,11 @@ class RegionCorruptError(ShmqError):
 
 
 class RegistryFullError(ShmqError):
-    """Every process slot or queue of the region is taken: close some, or create it with a larger limit."""
+    """Every process slot, queue, topic or subscriber's place is taken: close some, or create with a larger limit."""
 
 
 class QueueInUseError(ShmqError):
-    """Another receiver has claimed the queue for itself: use another queue, or `shared=True` in every receiver."""
+    """Another has claimed the queue, or the process name: use another, or `shared=True` in every receiver."""
 
 
 class QueueClosedError(ShmqError):
@@ -98,11 +99,11 @@ class QueueClosedError(ShmqError):
 
 
 class NoReceiver(ShmqError):
-    """The addressed process is not attached, so its inbox does not exist: wait until it is, or check the name."""
+    """The addressed process is not attached, so it has no inbox: wait until it is there, or check the name."""
 
 
 class PeerDied(ShmqError):
-    """The process that was to answer died before it did: ask again once another has taken its place."""
+    """The process that a message was for has left or died: send it again once another has taken its place."""
 
 
 class OutOfBlocks(ShmqError, MemoryError):
@@ -143,7 +144,11 @@ else:
         try:
             import queue
         except OSError as error:  # no descriptor is left to read it
-            text = f"the module queue cannot be imported: {error.strerror}; close some files, or raise the limit"
+            limit = os.sysconf("SC_OPEN_MAX")
+            text = (
+                f"the module queue cannot be imported: {error.strerror}: the limit of this process is {limit} "
+                "(RLIMIT_NOFILE); close some files, or raise it (ulimit -n)"
+            )
             raise RegionFileError(error.errno, text, error.filename) from error
 
         class Full(ShmqError, queue.Full):

@@ -12,10 +12,12 @@ from . import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ._region import Region
+
+DEPTH_MAX, GRANULES_MAX = 65536, (1 << 28) - 1  # SHMQ_MAX_DEPTH and SHMQ_MAX_GRANULES of include/shmq/layout.h
 
 # enum shmq_result of include/shmq/map.h
 FULL, EMPTY, CLOSED, SHUT, STALE, CORRUPT = 1, 2, -1, -2, -8, -9
@@ -42,19 +44,38 @@ def process_title(pid: int, name: str, slot: int) -> str:
 
 
 def region_title(name: str | None) -> str:
-    """How a region is called in texts."""
-    return f"region {name!r}" if name is not None else "the anonymous region"
+    """How a region is called in texts; "" is one of many."""
+    if name is None:
+        return "the anonymous region"
+    return f"region {name!r}" if name else "a region"
 
 
-def removal(name: str | None) -> str:
+def unlinking(given: dict[str, Any], *options: str) -> str:
+    """The call that removes the name of the region in question, wherever it lies."""
+    folder = given.get("dir")
+    if folder is not None and os.fsdecode(folder) != os.environ.get("SHMQ_DIR"):
+        options += (f"dir={os.fsdecode(folder)!r}",)
+    return f"shmq.unlink({', '.join((repr(given['name']), *options))})"
+
+
+def removal(given: dict[str, Any]) -> str:
     """How to get rid of a region that cannot be used."""
-    return f"remove it with shmq.unlink({name!r})" if name is not None else "create another one"
+    return f"remove it with {unlinking(given)}" if given.get("name") is not None else "create another one"
 
 
-def pids_text(pids: list[int]) -> str:
-    """A few process numbers, and how many more."""
-    shown = ", ".join(str(pid) for pid in pids[:16])
-    return f"pid {shown}" if len(pids) == 1 else f"pids {shown}"
+def pids_text(pids: list[int], count: int = 1) -> str:
+    """The numbers of `count` processes, as far as they are known."""
+    known = list(dict.fromkeys(pids))
+    if not known:
+        return "processes that come or go"
+    shown = ", ".join(str(pid) for pid in known)
+    return f"pid {shown}" if len(known) == 1 else f"pids {shown}" + (", and others" if count > len(pids) else "")
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few names, and a sign that there are more."""
+    listed = sorted(names)
+    return ", ".join(repr(name) for name in listed[:8]) + (", …" if len(listed) > 8 else "")
 
 
 # ---- whose a file is ---------------------------------------------------------------------------------------
@@ -105,17 +126,22 @@ def caller_text(facts: dict[str, Any]) -> str:
 # ---- regions ----------------------------------------------------------------------------------------------
 
 
+def region_closed(name: str | None) -> Exception:
+    """Something of a region is used after it was closed."""
+    anew = "open it again, or " if name is not None else ""
+    return ValueError(f"{region_title(name)} has been closed: {anew}keep it open while its handles are used")
+
+
 def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
     """The exception for an error of include/shmq/region.h; `given` is what the caller asked for."""
     name, path, what = given.get("name", ""), facts["path"], facts["what"]
     title = region_title(name)
     makers: dict[int, Callable[[], Exception]] = {
         INVALID: lambda: ValueError(invalid_text(facts)),
-        NOT_FOUND: lambda: errors.RegionNotFoundError(not_found_text(facts, name)),
+        NOT_FOUND: lambda: errors.RegionNotFoundError(not_found_text(facts, given)),
         EXISTS: lambda: errors.RegionExistsError(
             f"region {name!r} exists at {path}, made by {pids_text(facts['pids'])}, owner {user_text(facts['owner'])}: "
-            "attach to it with Region.attach or shmq.open, choose another name, or remove it with "
-            f"shmq.unlink({name!r})"
+            f"attach to it with Region.attach or shmq.open, choose another name, or remove it with {unlinking(given)}"
         ),
         SECURITY: lambda: errors.RegionSecurityError(security_text(facts) if name is not None else handed_text(facts)),
         PERMISSION: lambda: errors.RegionPermissionError(
@@ -123,34 +149,23 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         ),
         VERSION: lambda: errors.RegionVersionError(
             f"{path}: {what} is {facts['found']:#x}, this shmq has {facts['expected']:#x}: use the same version of "
-            f"shmq in every process, or {removal(name)}"
+            f"shmq in every process, or {removal(given)}"
         ),
         SIZE: lambda: errors.RegionVersionError(
             f"region {name!r} has {size_text(facts['found'])} ({facts['found']} bytes), asked were "
             f"{size_text(facts['asked'])} ({facts['asked']} bytes); it was made by {pids_text(facts['pids'])}: "
             "open it without size, or let its creator ask for more"
         ),
-        DAMAGED: lambda: errors.RegionCorruptError(
-            f"{path}: {what} is {facts['found']}, the bound is {facts['expected']}: the region is damaged; "
-            f"{removal(name)}"
-        ),
-        SPACE: lambda: errors.RegionSpaceError(space_text(facts, name)),
+        DAMAGED: lambda: errors.RegionCorruptError(damaged_text(facts, given)),
+        SPACE: lambda: errors.RegionSpaceError(space_text(facts, given)),
         REGISTRY_FULL: lambda: errors.RegistryFullError(
-            f"all {facts['expected']} process slots of {title} are taken ({pids_text(facts['pids'])}): close "
-            "some, or create the region with a larger max_processes"
+            f"all {facts['expected']} process slots of {title} are taken "
+            f"({pids_text(facts['pids'], facts['expected'])}): close some, or create the region with a larger "
+            "max_processes"
         ),
-        PROCESS_NAME: lambda: errors.QueueInUseError(
-            f"process name {given.get('process') or f'pid-{os.getpid()}'!r} is in use in {title}, by "
-            f"{pids_text(facts['pids'])}: a name belongs to one process at a time; give another (process=)"
-            + (", or none" if given.get("process") else "")
-        ),
-        GONE: lambda: errors.RegionGoneError(
-            f"{path}: the region is marked as ended, which no process does: it is damaged; {removal(name)}"
-            if name is None
-            else f"{path}: the region's files went away while it was opened, again and again: look for whoever removes "
-            "them (systemd's RemoveIPC removes a user's files at logout)"
-        ),
-        LOST: lambda: errors.RegionGoneError(lost_text(facts, name)),
+        PROCESS_NAME: lambda: errors.QueueInUseError(process_name_text(facts, given)),
+        GONE: lambda: errors.RegionGoneError(gone_text(facts, given)),
+        LOST: lambda: errors.RegionGoneError(lost_text(facts, given)),
     }
     maker = makers.get(facts["code"])
     if maker:
@@ -160,7 +175,7 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
             f"{path if name == '' else title} would be one too many for this process: it guards up to "
             f"{facts['expected']} mappings against SIGBUS, two for each region: close some"
         )
-    return errors.RegionFileError(facts["errno"], system_text(facts), path)
+    return errors.RegionFileError(facts["errno"], system_text(facts, name), path)
 
 
 def invalid_text(facts: dict[str, Any]) -> str:
@@ -173,12 +188,59 @@ def invalid_text(facts: dict[str, Any]) -> str:
         )
     if what == "length of the directory's path":
         return f"{what} is {found} bytes: the limit is {expected}; give a shorter one (SHMQ_DIR, dir=)"
+    if what == "size":
+        return f"size is {found} bytes: the limit is {expected}, {GRANULES_MAX} granules; ask for less" + (
+            ", or for a larger granule" if expected < GRANULES_MAX << 20 else ""
+        )
     return f"{what} is {found}: the limit is {expected}; see the arguments of shmq.open"
 
 
-def not_found_text(facts: dict[str, Any], name: str) -> str:
+def damaged_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
+    """A field of the header, or the word that names queues, holds what nobody writes."""
+    path, what = facts["path"], facts["what"]
+    if what == "dir":
+        return (
+            f"{path}: no inbox can be opened, because the word that names queues is overwritten again and again: look "
+            f"for a process that writes astray, then {removal(given)}"
+        )
+    bound = f"the bound is {facts['expected']}"
+    return f"{path}: {what} is {facts['found']}, {bound}: the region is damaged; {removal(given)}"
+
+
+def process_name_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
+    """Another process has the name that this one asked for, or would get."""
+    name = given.get("process")
+    if given.get("attached"):
+        remedy = "close the region and open it with another (process=)"
+    else:
+        remedy = "give another (process=)" + (", or none" if name else "")
+    return (
+        f"process name {name or f'pid-{os.getpid()}'!r} is in use in {region_title(given['name'])}, by "
+        f"{pids_text(facts['pids'])}: a name belongs to one process at a time; {remedy}"
+    )
+
+
+def gone_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
+    """A file of the region cannot be found, although nobody has ended the region."""
+    path, name = facts["path"], given.get("name")
+    if given.get("attached"):
+        anew = "open it anew" if name is not None else "attach anew with Region.from_filenos"
+        return (
+            f"{path}: the program has closed the descriptor that {region_title(name)} had of it, and no name leads to "
+            f"it any more, so a new queue can get no memory: close the region, {anew}, and look what closes descriptors"
+        )
+    if name is None:
+        return f"{path}: the region is marked as ended, which no process does: it is damaged; {removal(given)}"
+    return (
+        f"{path} is missing, or went away again and again while {region_title(name)} was opened: look for whoever "
+        "removes files there (systemd's RemoveIPC removes a user's files from /dev/shm at logout), and remove what is "
+        f"left with {unlinking(given, 'missing_ok=True')}"
+    )
+
+
+def not_found_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
     """No region, or no place for one."""
-    path = facts["path"]
+    path, name = facts["path"], given.get("name", "")
     if facts["what"] == "parent of the directory":
         return (
             f"the directory of regions {path} cannot be made: {os.path.dirname(path)} is not there; make it, or name "
@@ -189,14 +251,20 @@ def not_found_text(facts: dict[str, Any], name: str) -> str:
             f"there is no directory {path} for region {name!r}: a group's is made by hand, so that it is the group's "
             f"(mkdir {path}; chgrp GROUP {path}; chmod 2770 {path})"
         )
+    if given.get("unlinks"):
+        return (
+            f"there is no region {name!r} at {path} to unlink: look which there are (shmq.list_regions), or give "
+            "missing_ok=True"
+        )
     return (
-        f"there is no region {name!r} at {path}: start the process that creates it, give Region.attach a timeout, or "
-        "use shmq.open, which creates it"
+        f"there is no region {name!r} at {path}: start the process that creates it, give Region.attach a longer "
+        "timeout, or use shmq.open, which creates it"
     )
 
 
-def lost_text(facts: dict[str, Any], name: str | None) -> str:
+def lost_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
     """What has become of the memory of an open region."""
+    name = given["name"]
     path, what, found, expected = facts["path"], facts["what"], facts["found"], facts["expected"]
     if what == "file size":
         fact = f"has {found} bytes, expected {expected}: it was truncated by force"
@@ -214,7 +282,8 @@ def lost_text(facts: dict[str, Any], name: str | None) -> str:
             f"{path} {fact} while the region was in use: what lay there is lost. Close the region, create another one, "
             "and look which of the processes that were handed its descriptors does so"
         )
-    left = f"remove what is left with shmq.unlink({name!r})" if facts["links"] else "which has no name any more"
+    unlink = unlinking(given, "missing_ok=True")  # the last to close has removed it
+    left = f"remove what is left with {unlink}" if facts["links"] else "which has no name any more"
     return (
         f"{path} {fact} while region {name!r} was in use: what lay there is lost. Close the region, {left}, open it "
         "anew, and look who changes files there (systemd's RemoveIPC removes a user's files from /dev/shm at logout)"
@@ -224,6 +293,11 @@ def lost_text(facts: dict[str, Any], name: str | None) -> str:
 def security_text(facts: dict[str, Any]) -> str:
     """What lies in the region's place, against what should."""
     what, found, expected, kind = facts["what"], facts["found"], facts["expected"], facts["type"]
+    if not kind:  # not even the place can be looked at
+        return (
+            f"{facts['path']}: {os.strerror(facts['errno']).lower()} ({what}): something above it is no directory, or "
+            "links lead in a circle; look what lies there, or use another directory (SHMQ_DIR, dir=)"
+        )
     if what == "file type":
         values = f"found {KINDS.get(found, oct(found))}, expected {KINDS[expected]}"
     elif what == "mode":
@@ -234,9 +308,9 @@ def security_text(facts: dict[str, Any]) -> str:
         values = f"found {found}, expected {expected}"
     else:
         values = f"{os.strerror(facts['errno'])}: found {KINDS.get(kind, 'something')}, expected a file of this user"
-    whose = f" ({KINDS.get(kind, 'something')} of {owner_text(facts)})" if kind else ""
+    whose = f"{KINDS.get(kind, 'something')} of {owner_text(facts)}"
     return (
-        f"{facts['path']}: {what}: {values}{whose}; it was not made by shmq for {user_text(facts['uid'])}: "
+        f"{facts['path']}: {what}: {values} ({whose}); it was not made by shmq for {user_text(facts['uid'])}: "
         f"{security_remedy(facts)}"
     )
 
@@ -256,15 +330,17 @@ def security_remedy(facts: dict[str, Any]) -> str:
         return f"join that group or let the directory's owner choose one of yours (chgrp), or {elsewhere}"
     if what == "link count":
         return f"find its other name (find -samefile) and remove both, or {elsewhere}"
-    if facts["type"] and facts["owner"] != facts["uid"] and facts["uid"] != 0:
+    if facts["owner"] != facts["uid"] and facts["uid"] != 0:
         return f"ask its owner or root to remove it, or {elsewhere}"
     return f"look who put it there and remove it, or {elsewhere}"
 
 
 def handed_refused_text(facts: dict[str, Any]) -> str:
-    """The kernel refuses what a descriptor should allow."""
-    reason = os.strerror(facts["errno"])
-    return f"{facts['path']}: {facts['what']}: {reason}: ask who handed the descriptors on for others"
+    """The kernel refuses to make the memory of an anonymous region, or what a descriptor of one should allow."""
+    reason = f"{facts['path']}: {facts['what']}: {os.strerror(facts['errno'])}"
+    if facts["what"] in ("memfd_create", "chmod", "seal"):
+        return f"{reason}: a sandbox (seccomp) forbids sealed memory without a name: let it, or give the region a name"
+    return f"{reason}: ask who handed the descriptors on for others"
 
 
 def handed_text(facts: dict[str, Any]) -> str:
@@ -324,14 +400,27 @@ def permission_text(facts: dict[str, Any]) -> str:
     reason = os.strerror(facts["errno"]).lower()
     it = "its directory" if what in ("renameat2", "unlink", "chmod") else "it"
     whose = f"{it} belongs to {owner_text(facts)}" if known else "a directory above it keeps you out"
+    return f"{path}: {reason} ({what}): {whose}; you are {caller_text(facts)}: {permission_remedy(facts)}"
+
+
+def permission_remedy(facts: dict[str, Any]) -> str:
+    """What to do about rights that are missing."""
+    mode, what = facts["mode"], "rwx" if facts["type"] == stat.S_IFDIR else "rw"
+    needed = 0o7 if what == "rwx" else 0o6
     if facts["errno"] == errno.EROFS:
-        remedy = "use a directory on a file system that can be written to (SHMQ_DIR, dir=)"
-    else:
-        remedy = "run as the owner, or share a directory by group (chmod 2770; dir= and mode=0o660, in every process)"
-    return f"{path}: {reason} ({what}): {whose}; you are {caller_text(facts)}: {remedy}"
+        return "use a directory on a file system that can be written to (SHMQ_DIR, dir=)"
+    if facts["type"] and facts["owner"] == facts["uid"] and mode >> 6 & needed != needed:
+        return f"it is yours: give yourself the right (chmod u+{what})"
+    if facts["type"] and facts["owner"] != facts["uid"] and not mode & 0o7:
+        is_member = facts["group"] in (facts["gid"], *os.getgroups())
+        if is_member and mode >> 3 & needed != needed:
+            return f"ask its owner to give the group the right (chmod g+{what})"
+        if not is_member and mode & 0o050 == 0o050:
+            return "run as the owner, or be in its group (and say mode=0o660 with dir=, in every process)"
+    return "run as the owner, or share a directory by group (chmod 2770; dir= and mode=0o660, in every process)"
 
 
-def system_text(facts: dict[str, Any]) -> str:
+def system_text(facts: dict[str, Any], name: str | None) -> str:
     """A system call that failed for a reason of its own."""
     number = facts["errno"]
     text = f"{facts['what']} failed: {os.strerror(number)}"
@@ -355,11 +444,23 @@ def system_text(facts: dict[str, Any]) -> str:
         )
     if number in (errno.ENOTEMPTY, errno.EISDIR):
         return f"{text}: something that is no file of a region lies there; look what it is, and move or remove it"
-    return text
+    if number == errno.EBADF:
+        return f"{text}: hand on descriptors that are open"
+    if number == errno.ENAMETOOLONG:
+        return f"{text}: a file system takes 255 bytes between two slashes; give a shorter one (SHMQ_DIR, dir=)"
+    if number == errno.ENOMEM:
+        return (
+            f"{text}: free some memory, or raise the limit on address space (ulimit -v) or on mappings (sysctl "
+            "vm.max_map_count)"
+        )
+    if name is None:
+        return f"{text}: look what the system's log says of it, or give the region a name"
+    return f"{text}: look what the system's log says of it, or use a directory on a tmpfs (SHMQ_DIR, dir=)"
 
 
-def space_text(facts: dict[str, Any], name: str | None) -> str:
+def space_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
     """Which limit leaves too little memory for a region."""
+    name = given.get("name", "")
     if facts["what"] == "RLIMIT_FSIZE":
         return (
             f"{region_title(name)} needs a file of {amount_text(facts['asked'])}, but the limit on a file's size is "
@@ -368,11 +469,11 @@ def space_text(facts: dict[str, Any], name: str | None) -> str:
         )
     if facts["what"] == "inodes":
         return (
-            f"region {name!r} needs {facts['asked']} files and directories (inodes), but only {facts['available']} of "
-            f"{facts['expected']} are free in the file system of {facts['path']}: remove some files, or mount it with "
-            "a larger nr_inodes"
+            f"{region_title(name)} needs {facts['asked']} files and directories (inodes), but only "
+            f"{facts['available']} of {facts['expected']} are free in the file system of {facts['path']}: remove some "
+            "files, or mount it with a larger nr_inodes"
         )
-    if name is not None and facts["path"].endswith(f"/{name}/admin"):  # the region is there, the inbox is not
+    if given.get("attached"):  # the region is there, the inbox is not
         return limit_text(f"the inbox of this process in {region_title(name)}", facts)
     return limit_text(region_title(name), facts)
 
@@ -389,8 +490,8 @@ def limit_text(who: str, facts: dict[str, Any]) -> str:
     if what == "RLIMIT_AS":
         return (
             f"{who} needs {asked} of address space, but its limit is {facts['expected']} bytes (RLIMIT_AS) and "
-            f"{facts['found']} bytes are in use: raise it (ulimit -v), or ask for less (size, max_queues, "
-            "max_processes)"
+            f"{facts['found']} bytes are in use: raise it (ulimit -v), or let the region be made smaller (size, "
+            "max_queues, max_processes)"
         )
     if what == "mmap":
         return (
@@ -426,12 +527,7 @@ def queue_error(result: int, end: Any, waited: bool) -> None:
     """Raise what a result of the core means for a sender or receiver."""
     what, queue = end._what, end.queue
     if result == FULL:
-        deeper = ", or make it deeper (depth, up to 65536)" if what == "queue" else ""
-        raise errors.Full(
-            f"{what} {queue!r} holds its {end.depth} messages"
-            + (" and none was received in time" if waited else "")
-            + f"{no_receiver(end)}: receive faster, wait longer (timeout){deeper}"
-        )
+        raise errors.Full(full_text(end, waited))
     if result == EMPTY:
         raise errors.Empty(
             f"{what} {queue!r} (depth {end.depth}) is empty"
@@ -439,8 +535,8 @@ def queue_error(result: int, end: Any, waited: bool) -> None:
             + ": wait longer (timeout), or check that a sender runs"
         )
     if result == SHUT:
-        remedy = "open another queue, or delete this one first" if what == "queue" else "subscribe anew"
-        raise errors.ShutDown(f"{what} {queue!r} has been shut down: {remedy}")
+        anew = "use another queue, or delete this one (delete_queue) and open it anew"
+        raise errors.ShutDown(f"{what} {queue!r} has been shut down: {anew if what == 'queue' else 'subscribe anew'}")
     if result == CLOSED and end._peer:
         slot, epoch = end._peer
         raise errors.PeerDied(
@@ -448,17 +544,26 @@ def queue_error(result: int, end: Any, waited: bool) -> None:
             "region.processes() who is there, and region.peer(name) again once it is back"
         )
     if result == CLOSED:
-        raise errors.QueueClosedError(f"queue {queue!r} was deleted while this handle was open: open it again")
+        its = what if what == "queue" else f"the queue of {what}"
+        raise errors.QueueClosedError(f"{its} {queue!r} was deleted while this handle was open: open it again")
+    astray = "look for a process that writes astray, and make the region anew"
     if result == STALE:
-        raise errors.RegionCorruptError(
-            f"the block of this handle (queue {queue!r}) was taken away: another process wrote astray in the region"
-        )
-    raise errors.RegionCorruptError(f"queue {queue!r}: unexpected result {result}: shared memory has been damaged")
+        raise errors.RegionCorruptError(f"the block of this handle ({what} {queue!r}) was taken away: {astray}")
+    raise errors.RegionCorruptError(f"{what} {queue!r}: unexpected result {result} of the core: {astray}")
 
 
-def no_receiver(end: Any) -> str:
-    """Whether a full queue has anyone to empty it."""
-    return "" if end._has_receiver else ", and no receiver is attached"
+def full_text(end: Any, waited: bool) -> str:
+    """A queue has no room for another message."""
+    what, received = end._what, end._has_receiver
+    remedies = ["receive faster" if received else "start a receiver", "wait longer (timeout)"]
+    if what == "queue" and end.depth < DEPTH_MAX:
+        remedies.append(f"or delete it and make it deeper (depth, up to {DEPTH_MAX})")
+    return (
+        f"{what} {end.queue!r} holds its {end.depth} messages"
+        + (" and none was received in time" if waited else "")
+        + ("" if received else ", and no receiver is attached")
+        + f": {', '.join(remedies)}"
+    )
 
 
 def queue_in_use(queue: str, holder: str) -> Exception:
@@ -474,24 +579,27 @@ def terms_mismatch(region: Region, queue: str, shared: bool, overflow: str) -> E
     first = region.stats()["queues"].get(queue, {"shared": not shared, "overflow": overflow})
     return errors.QueueInUseError(
         f"queue {queue!r} was first received with shared={first['shared']}, overflow={first['overflow']!r}, this asks "
-        f"for shared={shared}, overflow={overflow!r}: use the same for every receiver of a queue, or delete it first"
+        f"for shared={shared}, overflow={overflow!r}: use the same for every receiver of a queue, or delete it first "
+        "(delete_queue)"
     )
 
 
 def no_peer(region: Region, process: str) -> Exception:
     """Nobody has that name."""
-    names = ", ".join(sorted(repr(info.name) for info in region.processes())[:8])
     return errors.NoReceiver(
-        f"no process named {process!r} is attached to {region_title(region.name)} (there are {names}): start it with "
-        f"process={process!r}, wait until it is there, or check the name"
+        f"no process named {process!r} is attached to {region_title(region.name)} (there are "
+        f"{some(info.name for info in region.processes())}): start it with process={process!r}, wait until it is "
+        "there, or check the name"
     )
 
 
 def topics_full(region: Region, topic: str) -> Exception:
     """Every topic record is taken."""
+    stats = region.stats()
     return errors.RegistryFullError(
-        f"topic {topic!r} finds no place: all {region.stats()['max_topics']} topics of {region_title(region.name)} "
-        "are in use, a quarter of max_queues; topics stay for the region's life: create it with a larger max_queues"
+        f"topic {topic!r} finds no place: all {stats['max_topics']} topics of {region_title(region.name)}, a quarter "
+        f"of max_queues, are in use ({some(stats['topics'])}), and stay for the region's life: use one of them, or "
+        "create the region with a larger max_queues"
     )
 
 
@@ -502,28 +610,40 @@ def subscribers_full(region: Region, topic: str) -> Exception:
     )
 
 
-def queues_full(region: Region, queue: str) -> Exception:
-    """Every queue record is taken."""
+def queues_full(region: Region, what: str) -> Exception:
+    """Every queue record is taken: by queues, by subscribers, and by those who closed but still hold messages."""
     stats = region.stats()
-    names = ", ".join(sorted(stats["queues"])[:8])
+    subscribed = {topic: len(subscribers) for topic, subscribers in stats["topics"].items() if subscribers}
+    count = sum(subscribed.values())
+    held = max(0, stats["max_queues"] - len(stats["queues"]) - count)
+    users, remedies = [], []
+    if stats["queues"]:
+        users.append(f"the queues {some(stats['queues'])}")
+        remedies.append("delete some with delete_queue")
+    if subscribed:
+        users.append(f"{count} by subscribers of {some(subscribed)}")
+        remedies.append("close some subscribers")
+    if held:
+        users.append(f"{held} by closed subscribers whose messages are still held")
+        remedies.append("release their messages")
     return errors.RegistryFullError(
-        f"queue {queue!r} finds no place: all {stats['max_queues']} queues of {region_title(region.name)} are in use "
-        f"({names}, …): delete some with delete_queue, or create the region with a larger max_queues"
+        f"{what} finds no place: all {stats['max_queues']} queues of {region_title(region.name)} are in use "
+        f"({'; '.join(users)}): {', '.join(remedies)}, or create the region with a larger max_queues"
     )
 
 
-def no_slots(region: str | None, queue: str, depth: int, facts: dict[str, Any]) -> Exception:
-    """The slots of a queue, which is described, find no room."""
+def no_slots(given: dict[str, Any], what: str, facts: dict[str, Any]) -> Exception:
+    """A queue's slots find no room."""
     if facts["code"] == SPACE:
-        return errors.RegionSpaceError(limit_text(f"{queue} of depth {depth} in {region_title(region)}", facts))
-    return region_error(facts, {"name": region})
+        return errors.RegionSpaceError(limit_text(f"{what} in {region_title(given['name'])}", facts))
+    return region_error(facts, {**given, "attached": True})
 
 
-def queue_corrupt(region: Region, queue: str) -> Exception:
-    """A queue's record holds what nobody writes."""
+def cannot_open(region: Region, what: str) -> Exception:
+    """A name cannot be settled: somebody overwrites the words that do it."""
     return errors.RegionCorruptError(
-        f"the record of queue {queue!r} in {region_title(region.name)} is damaged: delete the queue, or make the "
-        "region anew"
+        f"{what} cannot be opened in {region_title(region.name)}: its record, or the word that names queues, is "
+        "overwritten again and again: look for a process that writes astray, and make the region anew"
     )
 
 
@@ -542,9 +662,10 @@ def too_large(region: Region, nbytes: int) -> Exception:
 def out_of_blocks(region: Region, nbytes: int) -> Exception:
     """Who holds the memory."""
     stats = region.stats()
+    free, pieces = stats["free_bytes"], ", but not in one block of that size"
     lines = [
-        f"{nbytes} bytes asked; {stats['free_bytes']} of {stats['size']} bytes of {region_title(region.name)} are free,"
-        " but not in one block of that size; the rest is held by:"
+        f"{nbytes} bytes asked; {free} of {stats['size']} bytes of {region_title(region.name)} are free"
+        f"{pieces if free >= nbytes else ''}; the rest is held by:"
     ]
     for one in sorted(region.processes(), key=lambda info: -info.bytes):
         lines.append(

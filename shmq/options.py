@@ -63,7 +63,7 @@ def directory(dir: str | os.PathLike[str] | None) -> bytes | None:
         return None
     path = os.fsencode(os.path.abspath(dir))
     if b"\0" in path:
-        raise ValueError(f"dir is {dir!r}: a path has no null character")
+        raise ValueError(f"dir is {dir!r}: a path has no null character; give one without")
     return path
 
 
@@ -154,7 +154,7 @@ def check_anonymous(
                 "as long as anybody has its descriptors; give it a name, or leave that out"
             )
     if sole_writer and access == "receive":
-        raise ValueError('sole_writer with access="receive": then nobody could write a message')
+        raise ValueError('sole_writer with access="receive": then nobody could write a message; leave one of them out')
 
 
 def handed(filenos: Iterable[int]) -> tuple[int, int, int]:

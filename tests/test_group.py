@@ -208,7 +208,7 @@ def test_who_is_not_in_the_group_is_kept_out_and_told_by_whom(team: Path, run: E
             f"{team}: permission denied",
             f"uid {OWNER}, gid {TEAM}, mode 0o2770",
             f"you are uid {OUTSIDER}, gid {OUTSIDER} and of the groups {MEMBER}",
-            "mode=0o660",
+            "run as the owner, or be in its group (and say mode=0o660 with dir=, in every process)",
             ways=ways,
         )
         assert "nothing" not in {kind for kind, _ in found.values()}
@@ -336,12 +336,15 @@ def test_what_a_member_keeps_to_himself_is_a_permission_error_that_names_him(tea
     (team / "r").chmod(0o700)
     found = member(run, attempts_at, str(team), 0o660, uid=OWNER)
     text = f"{team}/r: permission denied (open): it belongs to uid {MEMBER}, gid {TEAM}, mode 0o700"
-    check(found, "RegionPermissionError", text, f"you are uid {OWNER}", ways=("open", "create", "attach", "unlink"))
+    remedy = "ask its owner to give the group the right (chmod g+rwx)"
+    ways = ("open", "create", "attach", "unlink")
+    check(found, "RegionPermissionError", text, f"you are uid {OWNER}", remedy, ways=ways)
     (team / "r").chmod(0o770)
     (team / "r" / "data").chmod(0o600)
     found = member(run, attempts_at, str(team), 0o660, uid=OWNER)
     text = f"{team}/r/data: permission denied (open): it belongs to uid {MEMBER}, gid {TEAM}, mode 0o600"
-    check(found, "RegionPermissionError", text, ways=("open", "attach"))
+    remedy = "ask its owner to give the group the right (chmod g+rw)"
+    check(found, "RegionPermissionError", text, remedy, ways=("open", "attach"))
     assert found["unlink"] == ("nothing", "None")  # the directory is the group's
 
 
@@ -349,7 +352,8 @@ def test_members_that_may_not_write_the_directory_attach_but_make_nothing(team: 
     team.chmod(0o2750)
     found = member(run, attempts_at, str(team), 0o660)
     text = f"{team}: permission denied (mkdir): it belongs to uid {OWNER}, gid {TEAM}, mode 0o2750"
-    check(found, "RegionPermissionError", text, f"you are uid {MEMBER}", ways=("open", "create"))
+    remedy = "ask its owner to give the group the right (chmod g+rwx)"
+    check(found, "RegionPermissionError", text, f"you are uid {MEMBER}", remedy, ways=("open", "create"))
     check(found, "RegionNotFoundError", ways=("attach", "unlink"))
     member(run, make_shared, str(team), uid=OWNER)
     assert member(run, attach_and_use, str(team)) == [b"hello"]

@@ -61,9 +61,9 @@ static inline int shmq_region_reach_admin(struct shmq_region *region, struct shm
     if (directory >= 0)
         shmq_os_close(directory);
     region->directory.fd = -1;
-    if (region->files.admin >= 0)
+    if (shmq_os_is(region->files.admin, &region->files.admin_identity)) /* the number may be another file's by now */
         return SHMQ_OK;
-    if (directory < 0 && region->files.name[0])
+    if (directory < 0 && directory != -ENOENT && region->files.name[0])
         return shmq_error_set_os(error, "open", directory);
     return shmq_error_set(error, SHMQ_ERROR_GONE, "admin", 0, 0);
 }
