@@ -7,9 +7,11 @@ import fcntl
 import multiprocessing
 import os
 import pickle
+import platform
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import traceback
 from collections.abc import Callable, Iterator
@@ -197,6 +199,28 @@ def _can_mount() -> bool:
 
 
 can_mount = pytest.mark.skipif(not _can_mount(), reason="needs root, or a user namespace, to mount a tmpfs")
+
+
+# ---- system calls that are refused ----------------------------------------------------------------------------
+
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+SECCOMP_ALLOW, SECCOMP_ERRNO, SECCOMP_KILL = 0x7FFF0000, 0x00050000, 0x80000000
+SYSTEM_CALLS: dict[str, dict[str, int]] = {
+    "x86_64": {"ftruncate": 77, "fallocate": 285, "renameat2": 316, "memfd_create": 319},
+    "aarch64": {"ftruncate": 46, "fallocate": 47, "renameat2": 276, "memfd_create": 279},
+}
+
+
+def forbid(call: str, error: int = 0) -> None:
+    """From now on a system call fails with `error`; or whoever makes it is killed, at once and at that point."""
+    number = SYSTEM_CALLS[platform.machine()][call]
+    answer = SECCOMP_ERRNO | error if error else SECCOMP_KILL
+    load, jump_if_equal, leave = 0x20, 0x15, 0x06
+    lines = [(load, 0, 0, 0), (jump_if_equal, 0, 1, number), (leave, 0, 0, answer), (leave, 0, 0, SECCOMP_ALLOW)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(lines), ctypes.addressof(code)))
+    _libc("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), *[ctypes.c_ulong(0)] * 3)
+    _libc("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), program)
 
 
 # ---- limits -------------------------------------------------------------------------------------------------

@@ -135,6 +135,12 @@ def drain(receiver: shmq.Receiver) -> list[bytes]:
     return found
 
 
+def talk(region: shmq.Region, queue: str = "q") -> bool:
+    """Does a message go from here to here?"""
+    region.sender(queue).send(b"x" * 5000)
+    return drain(region.receiver(queue, shared=True)) == [b"x" * 5000]
+
+
 def all_free(region: shmq.Region) -> bool:
     """Is every block back? One as large as the region can only be lent when all have merged again."""
     region.publisher("whole").loan(region.size, timeout=0).discard()

@@ -21,6 +21,14 @@ def test_a_document_names_tests_and_files_that_exist(document: Path) -> None:
         assert (document.parent / link).exists(), link
 
 
+def test_every_row_of_the_errors_has_a_test_and_every_test_of_them_a_row() -> None:
+    rows = re.findall(r"^\| (?!situation|---).*\|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    named = [test for row in rows for test in re.findall(r"`test_error_table(?:_use)?\.py::(\w+)`", row)]
+    tests = "".join((ROOT / f"tests/test_error_table{which}.py").read_text() for which in ("", "_use"))
+    assert sorted(named) == sorted(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+    assert [row for row in rows if "::test_" not in row and "not yet" not in row] == []
+
+
 def test_every_requirement_has_a_row() -> None:
     rows = re.findall(r"^\| ([A-Z]\d+) \|.*\| \S", (ROOT / "docs/requirements.md").read_text(), re.MULTILINE)
     expected = {"H": 6, "M": 12, "B": 4, "A": 3, "P": 13}

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from apart import MS_BIND, SHM, Elsewhere, Fork, can_mount, descriptors, forked, limited, mount, own_shm, tree
-from helpers import drain
+from helpers import drain, talk
 
 import shmq
 from shmq import Region
@@ -83,12 +83,6 @@ def use_all(region: Region) -> int:
         loan.discard()
     assert len(loans) * region.granule == size
     return size
-
-
-def talk(region: Region, queue: str = "q") -> bool:
-    """Does a message go from here to here?"""
-    region.sender(queue).send(b"x" * 5000)
-    return drain(region.receiver(queue, shared=True)) == [b"x" * 5000]
 
 
 def hold(ready: int, done: int) -> list[bytes]:

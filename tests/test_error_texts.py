@@ -1,0 +1,670 @@
+# SPDX-License-Identifier: MIT
+"""Texts of errors that have no row of their own in docs/errors.md, or that differ for topics, inboxes, regions without
+a name or in another directory: true in the situation that they come in, with a remedy that applies there."""
+
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from apart import SHM, Elsewhere, can_mount, forbid, own_shm
+from helpers import Partner, drain, small, talk
+from telling import (
+    ME,
+    MIB,
+    PAGE,
+    QUEUES,
+    SMALL,
+    harmless,
+    poke,
+    refused,
+    stay,
+    tells,
+    unlink_as_told,
+    words,
+    works,
+)
+from test_space import fill, numbers
+
+import shmq
+from shmq import Region, ShmqError
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Elsewhere]:
+    """Runs a function in another process."""
+    elsewhere = Elsewhere()
+    yield elsewhere
+    elsewhere.close()
+
+
+# ---- no room left ----------------------------------------------------------------------------------------------
+
+
+def subscribe_without_room() -> tuple[Exception, bool, int]:
+    own_shm("size=4m")
+    with shmq.open("r", **{**SMALL, "max_queues": 16}) as region:
+        publisher = region.publisher("t")
+        filler = fill()
+        with harmless(region, folder=SHM):
+            error = refused(region.subscriber, "t", depth=2000)
+        filler.unlink()
+        subscriber = region.subscriber("t", depth=2000)
+        return error, publisher.send(b"x") == 1 and drain(subscriber) == [b"x"], ME
+
+
+@can_mount
+def test_a_subscriber_whose_queue_finds_no_memory(run: Elsewhere) -> None:
+    error, then_works, user = run(subscribe_without_room)
+    text = tells(
+        error,
+        shmq.RegionSpaceError,
+        MemoryError,
+        fact="a subscriber of topic 't', of depth 2000, in region 'r' needs",
+        value="but only 0 bytes of 4 MiB",
+        limit=f"are free at {SHM}/shmq-{user}/r/admin",
+        remedy=("ask for less", "shmq.list_regions", "--shm-size"),
+    )
+    assert numbers(text) == [2048 * 8, 0]
+    assert then_works
+
+
+def lose_ones_name() -> tuple[Exception, int, bool]:
+    """Attach without memory for an inbox; another one gets the name, and memory that is there already."""
+    own_shm("size=4m")
+    with shmq.open("r", **SMALL):
+        first = Region.attach("r")
+        filler = fill()
+        late = Region.attach("r", process="late")
+        first.close()
+        with Region.attach("r", process="late") as twin:
+            error = refused(lambda: late.inbox)
+            late.close()
+            filler.unlink()
+            Region.attach("r", process="another").close()
+            return error, os.getpid(), talk(twin)
+
+
+@can_mount
+def test_an_inbox_whose_name_another_process_has_got_meanwhile(run: Elsewhere) -> None:
+    error, pid, good = run(lose_ones_name)
+    tells(
+        error,
+        shmq.QueueInUseError,
+        ShmqError,
+        fact="process name 'late' is in use in region 'r'",
+        value=f"by pid {pid}",
+        limit="a name belongs to one process at a time",
+        remedy="close the region and open it with another (process=)",
+    )
+    assert good
+
+
+def use_up_the_mappings() -> tuple[Exception, Exception, bool]:
+    """As many mappings as the kernel allows a process."""
+    shmq.open("r", persist=True, **SMALL).close()
+    limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+    taken = []
+    with suppress(OSError):
+        for _ in range(limit):
+            taken.append(mmap.mmap(-1, PAGE))  # shared, so that neighbours do not become one
+    attach, unlink = refused(Region.attach, "r"), refused(shmq.unlink, "r")
+    for _ in range(1000):
+        taken.pop().close()
+    good = works()
+    shmq.unlink("r")
+    return attach, unlink, good
+
+
+def test_a_mapping_that_the_kernel_refuses(run: Elsewhere) -> None:
+    attach, unlink, good = run(use_up_the_mappings)
+    for error, nbytes in ((attach, MIB), (unlink, PAGE)):
+        tells(
+            error,
+            shmq.RegionSpaceError,
+            MemoryError,
+            fact=("region 'r' needs a mapping", "the kernel refuses it"),
+            value=f"({nbytes} bytes)",
+            limit="Cannot allocate memory",
+            remedy=("ulimit -v", "sysctl vm.max_map_count"),
+        )
+    assert good
+
+
+# ---- what the kernel, or a sandbox, refuses --------------------------------------------------------------------
+
+
+def create_forbidden(call: str, number: int, name: str | None) -> Exception:
+    forbid(call, number)
+    with harmless():
+        return refused(shmq.open, name, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "name", "kind", "also", "parts"),
+    [
+        ("fallocate", errno.EIO, "r", "RegionFileError", OSError, ("system's log", "on a tmpfs (SHMQ_DIR, dir=)")),
+        ("fallocate", errno.EIO, None, "RegionFileError", OSError, ("system's log", "give the region a name")),
+        ("renameat2", errno.EINVAL, "r", "RegionFileError", OSError, ("system's log", "on a tmpfs (SHMQ_DIR, dir=)")),
+        ("renameat2", errno.ENOMEM, "r", "RegionFileError", OSError, ("free some memory", "ulimit -v")),
+        ("memfd_create", errno.ENFILE, None, "RegionFileError", OSError, ("the whole system's", "fs.file-max")),
+        ("fallocate", errno.EDQUOT, "r", "RegionSpaceError", MemoryError, ("region 'r' needs", "the user's quota")),
+        ("fallocate", errno.ENOMEM, None, "RegionSpaceError", MemoryError, ("anonymous region needs", "ask for less")),
+        ("memfd_create", errno.EPERM, None, "RegionPermissionError", PermissionError, ("sandbox", "give the region a")),
+        ("memfd_create", errno.EACCES, None, "RegionPermissionError", PermissionError, ("sandbox (seccomp)", "a name")),
+    ],
+)
+def test_a_system_call_that_fails(
+    run: Elsewhere, call: str, number: int, name: str | None, kind: str, also: type, parts: tuple[str, ...]
+) -> None:
+    error = run(create_forbidden, call, number, name)
+    tells(error, getattr(shmq, kind), also, fact=call, value=os.strerror(number), limit=call, remedy=parts)
+    if isinstance(error, shmq.RegionFileError):
+        assert error.errno == number
+        assert error.filename.startswith("memfd:" if name is None else os.environ["SHMQ_DIR"])
+
+
+def test_descriptors_that_are_not_open() -> None:
+    with harmless():
+        error = refused(Region.from_filenos, [999_999] * 3)
+    tells(
+        error,
+        shmq.RegionFileError,
+        OSError,
+        fact="descriptor failed",
+        value="memfd:admin",
+        limit="Bad file descriptor",
+        remedy="hand on descriptors that are open",
+    )
+
+
+FIRST_FULL = """
+import resource, shmq, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 64))
+for module in ("queue", "_queue"):
+    sys.modules.pop(module, None)
+try:
+    shmq.Full
+except shmq.RegionFileError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print(shmq.Full.__name__)
+"""
+
+
+def test_an_error_that_cannot_be_made_for_want_of_a_descriptor(python: Callable[..., str]) -> None:
+    text, then = python("-c", FIRST_FULL).splitlines()
+    for part in ("the module queue cannot be imported", "the limit of this process is 3 (RLIMIT_NOFILE)", "ulimit -n"):
+        assert part in text
+    assert then == "Full"
+
+
+# ---- a directory that cannot be one ----------------------------------------------------------------------------
+
+
+def test_a_directory_below_something_that_is_none(shmq_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shmq_dir / "file").touch()
+    (shmq_dir / "circle").symlink_to("circle")
+    for above, reason in (("file", "not a directory"), ("circle", "too many levels of symbolic links")):
+        monkeypatch.setenv("SHMQ_DIR", f"{shmq_dir}/{above}/regions")
+        for call in (shmq.open, Region.attach):
+            with harmless(folder=shmq_dir):
+                error = refused(call, "r")
+            tells(
+                error,
+                shmq.RegionSecurityError,
+                PermissionError,
+                fact=reason,
+                value=f"{shmq_dir}/{above}/regions",
+                limit="something above it is no directory, or links lead in a circle",
+                remedy=("look what lies there", "another directory (SHMQ_DIR, dir=)"),
+            )
+        (shmq_dir / above).unlink()
+
+
+def test_a_directory_whose_name_is_too_long(shmq_dir: Path) -> None:
+    with harmless():
+        error = refused(shmq.open, "r", dir=shmq_dir / ("x" * 256))
+    tells(
+        error,
+        shmq.RegionFileError,
+        OSError,
+        fact="mkdir failed: File name too long",
+        value="x" * 256,
+        limit="255 bytes between two slashes",
+        remedy="give a shorter one (SHMQ_DIR, dir=)",
+    )
+    with small(dir=shmq_dir / ("x" * 255)) as region:
+        assert talk(region)
+    (shmq_dir / ("x" * 255)).rmdir()
+
+
+# ---- regions in another directory: the remedy reaches them -----------------------------------------------------
+
+
+def lose_in(folder: str) -> tuple[Exception, bool]:
+    region = shmq.open("r", dir=folder, **SMALL)
+    other = shmq.open("r", dir=folder, **SMALL)
+    os.truncate(Path(folder, "r", "data"), 0)
+    error = refused(region.sender, "q")
+    region.close()
+    unlink_as_told(str(error))
+    good = works(dir=folder)
+    other.close()
+    return error, good
+
+
+def damage(place: Path) -> type:
+    poke(place / "admin", 3, 0)
+    return shmq.RegionCorruptError
+
+
+def change_version(place: Path) -> type:
+    poke(place / "admin", 1, 7)
+    return shmq.RegionVersionError
+
+
+def remove_the_lock(place: Path) -> type:
+    (place / "lock").unlink()
+    return shmq.RegionGoneError
+
+
+@pytest.mark.parametrize("spoil", [damage, change_version, remove_the_lock])
+def test_a_remedy_names_the_directory_where_that_is_not_the_usual_one(
+    shmq_dir: Path, spoil: Callable[[Path], type]
+) -> None:
+    folder = shmq_dir / "mine"
+    small(persist=True, dir=folder, **SMALL).close()
+    kind = spoil(folder / "r")
+    with harmless():
+        error = refused(Region.attach, "r", dir=folder)
+    assert type(error) is kind
+    assert f"dir='{folder}')" in str(error)
+    unlink_as_told(str(error))
+    assert works(dir=folder)
+    folder.rmdir()
+
+
+def test_so_does_that_for_lost_memory(shmq_dir: Path, start: Callable[..., Any]) -> None:
+    error, good = start(lose_in, str(shmq_dir / "mine")).result()
+    assert type(error) is shmq.RegionGoneError
+    assert f"shmq.unlink('r', missing_ok=True, dir='{shmq_dir}/mine')" in str(error)
+    assert good
+    (shmq_dir / "mine").rmdir()
+
+
+# ---- slots and queues that are used up -------------------------------------------------------------------------
+
+
+def test_process_slots_that_nobody_stands_in_yet(shmq_dir: Path) -> None:
+    """Whoever attaches holds a slot's lock before the slot has his number."""
+    small(persist=True, max_processes=1).close()
+    with (shmq_dir / "r" / "lock").open("r+b") as lock:
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 1, 0))
+        error = refused(Region.attach, "r")
+        tells(
+            error,
+            shmq.RegistryFullError,
+            ShmqError,
+            fact="process slots of region 'r' are taken",
+            value="(processes that come or go)",
+            limit="all 1 process slots",
+            remedy=("close some", "a larger max_processes"),
+        )
+    Region.attach("r").close()
+    shmq.unlink("r")
+
+
+def test_more_processes_than_a_text_names(start: Callable[..., Any]) -> None:
+    with small(max_processes=20):
+        other = Partner(start, stay, "other")
+        other.hear()
+        regions = [Region.attach("r") for _ in range(18)]
+        text = str(refused(Region.attach, "r"))
+        assert f"all 20 process slots of region 'r' are taken (pids {os.getpid()}, {other.pid}, and others)" in text
+        other.say("go")
+        other.result()
+        assert len(regions[0].processes()) == 19
+
+
+def test_queues_that_subscribers_take_up_and_messages_that_they_hold_after_closing() -> None:
+    with small(max_queues=3) as region:
+        publisher, first, second = region.publisher("t"), region.subscriber("t"), region.subscriber("t")
+        region.sender("q")
+        with harmless(region):
+            error = refused(region.subscriber, "t")
+        tells(
+            error,
+            shmq.RegistryFullError,
+            ShmqError,
+            fact="a subscriber of topic 't' finds no place",
+            value="in use (the queues 'q'; 2 by subscribers of 't')",
+            limit="all 3 queues of region 'r'",
+            remedy=("delete some with delete_queue, close some subscribers", "a larger max_queues"),
+        )
+        publisher.send(b"held")
+        message = first.receive(0)
+        first.close()
+        with harmless(region):
+            error = refused(region.receiver, "another")
+        tells(
+            error,
+            shmq.RegistryFullError,
+            ShmqError,
+            fact="queue 'another' finds no place",
+            value="(the queues 'q'; 1 by subscribers of 't'; 1 by closed subscribers whose messages are still held)",
+            limit="all 3 queues of region 'r'",
+            remedy="release their messages",
+        )
+        message.release()
+        assert talk(region, "another")
+        assert drain(second) == [b"held"]
+
+
+def test_many_names_are_not_all_listed() -> None:
+    with small(max_queues=40, process="me") as region:
+        for number in range(40):
+            region.sender(f"queue-{number:02}")
+        text = str(refused(region.sender, "one more"[:3]))
+        assert "'queue-07', …)" in text
+        assert "queue-08" not in text
+        others = [Region.attach("r", process=f"process-{number}") for number in range(8)]
+        text = str(refused(region.peer, "nobody"))
+        assert "'process-6', …)" in text
+        assert "process-7" not in text
+        for number in range(10):
+            region.publisher(f"topic-{number}")
+        text = str(refused(region.publisher, "one"))
+        assert "'topic-7', …)" in text
+        assert "topic-8" not in text
+        assert len(others) == 8
+
+
+def test_a_region_without_a_name_is_called_so_in_every_text() -> None:
+    region = Region.create(None, MIB, max_queues=1, process="me")
+    region.publisher("t")
+    subscriber = region.subscriber("t")
+    calls: list[tuple[Callable[[], Any], type, str]] = [
+        (lambda: region.publisher("u"), shmq.RegistryFullError, "all 1 topics of the anonymous region"),
+        (lambda: region.sender("q"), shmq.RegistryFullError, "all 1 queues of the anonymous region are in use"),
+        (lambda: region.peer("you"), shmq.NoReceiver, "is attached to the anonymous region (there are 'me')"),
+        (lambda: region.delete_queue("q"), ValueError, "the anonymous region has no queue 'q'"),
+        (lambda: region.sender("q").loan(2 * MIB), shmq.RegistryFullError, "the anonymous region"),
+        (lambda: region.publisher("t").loan(2 * MIB), ValueError, "the largest block of the anonymous region"),
+        (lambda: Region.from_filenos(region.filenos(), process="me"), shmq.QueueInUseError, "in the anonymous region"),
+    ]
+    for call, kind, part in calls:
+        error = refused(call)
+        assert type(error) is kind
+        assert part in str(error)
+        assert "None" not in str(error)
+    subscriber.close()
+    region.close()
+    error = refused(region.stats)
+    assert str(error) == "the anonymous region has been closed: keep it open while its handles are used"
+
+
+# ---- the program has closed a descriptor of the region's -------------------------------------------------------
+
+
+def close_ours_of(path: str) -> None:
+    """As daemons do that close all descriptors."""
+    for fileno in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{fileno}") == path:
+                os.close(fileno)
+
+
+def make_a_queue_without_admin(how: str) -> tuple[Exception, bool, bool]:
+    folder = Path(os.environ["SHMQ_DIR"], "own")
+    region = shmq.open(None, **SMALL) if how == "anonymous" else shmq.open("r", dir=folder, **SMALL)
+    region.sender("q")
+    filenos = [os.dup(fileno) for fileno in region.filenos()] if how == "anonymous" else []
+    if how == "anonymous":
+        os.close(region.filenos()[0])
+    else:
+        close_ours_of(f"{folder}/r/admin")
+    if how == "still there":
+        return ShmqError(), talk(region), talk(region, "new")  # it is opened again
+    if how == "unlinked":
+        shmq.unlink("r", dir=folder)
+    elif how == "directory gone":
+        shutil.rmtree(folder)
+    with harmless(region):
+        error = refused(region.sender, "new")
+    good = talk(region)
+    region.close()
+    if how == "anonymous":
+        with Region.from_filenos(filenos) as anew:
+            return error, good, talk(anew, "new")
+    return error, good, works(dir=folder)
+
+
+@pytest.mark.parametrize("how", ["still there", "unlinked", "directory gone", "anonymous"])
+def test_a_descriptor_of_the_region_that_the_program_has_closed(
+    shmq_dir: Path, start: Callable[..., Any], how: str
+) -> None:
+    error, good, anew = start(make_a_queue_without_admin, how).result()
+    assert good
+    assert anew
+    if how != "still there":
+        tells(
+            error,
+            shmq.RegionGoneError,
+            ShmqError,
+            fact="the program has closed the descriptor that",
+            value="memfd:admin" if how == "anonymous" else f"{shmq_dir}/own/r/admin",
+            limit="no name leads to it any more, so a new queue can get no memory",
+            remedy="attach anew with Region.from_filenos" if how == "anonymous" else "close the region, open it anew",
+        )
+    if how != "anonymous":
+        (shmq_dir / "own").rmdir()
+
+
+# ---- words that were written over ------------------------------------------------------------------------------
+
+
+def test_damage_to_a_region_without_a_name() -> None:
+    region = Region.create(None, **SMALL)
+    admin = Path(f"/proc/self/fd/{region.filenos()[0]}")
+    header = words(admin)[:32]
+    ended = (1 << 64) - 1
+    for word, value, kind, parts in (
+        (1, 7, shmq.RegionVersionError, ("layout is 0x7, this shmq has", "or create another one")),
+        (3, 0, shmq.RegionCorruptError, ("granules is 0, the bound is 1:", "create another one")),
+        (16, ended, shmq.RegionGoneError, ("the region is marked as ended, which no process does", "create another")),
+    ):
+        poke(admin, word, value)
+        error = refused(Region.from_filenos, region.filenos())
+        poke(admin, word, int(header[word]))
+        assert type(error) is kind
+        for part in ("memfd:", *parts):
+            assert part in str(error)
+    Region.from_filenos(region.filenos()).close()
+    region.close()
+
+
+def block_word(admin: Path, before: Any) -> int:
+    """Where the block word lies that has become this process's (slot 0) since."""
+    after = words(admin)
+    for word in map(int, (before != after).nonzero()[0]):
+        state, owner = int(after[word]) >> 32 & 7, int(after[word]) & 0xFFFF
+        if state == 1 and owner == 0 and word % 16 == 0 and word not in QUEUES:
+            return word
+    raise AssertionError("no block has been lent")
+
+
+def test_a_block_that_was_taken_away(shmq_dir: Path) -> None:
+    admin = shmq_dir / "r" / "admin"
+    region = shmq.open("r", **SMALL)
+    subscriber = region.subscriber("t")
+    for end, what in ((region.sender("q"), "queue 'q'"), (region.publisher("t"), "topic 't'")):
+        before = words(admin)
+        loan = end.loan(MIB // 4)  # too large for a cache
+        word = block_word(admin, before)
+        mine = int(words(admin)[word])
+        poke(admin, word, mine ^ 1 << 60)
+        error = refused(loan.send)
+        tells(
+            error,
+            shmq.RegionCorruptError,
+            ShmqError,
+            fact=f"the block of this handle ({what}) was taken away",
+            value=what,
+            limit="taken away",
+            remedy=("look for a process that writes astray", "make the region anew"),
+        )
+        poke(admin, word, mine)
+        loan.discard()
+    region.sender("q").send(bytes(MIB // 4), label=9)
+    before = words(admin)
+    message = region.receiver("q").receive(0)
+    word = block_word(admin, before)
+    mine = int(words(admin)[word])
+    poke(admin, word, mine ^ 1 << 60)
+    error = refused(message.edit)
+    assert type(error) is shmq.RegionCorruptError
+    for part in ("the block of the message (label 9) was taken away", "look for a process that writes astray", "anew"):
+        assert part in str(error)
+    poke(admin, word, mine)
+    assert bytes(message) == bytes(MIB // 4)
+    message.release()
+    subscriber.close()
+    region.close()
+
+
+def test_a_claim_of_nobody_that_there_is(shmq_dir: Path) -> None:
+    with shmq.open("r", **SMALL) as region:
+        rx = region.receiver("q")
+        record = QUEUES.start + 4 * 32  # behind the inboxes
+        (claim,) = (record + 26,)
+        poke(shmq_dir / "r" / "admin", claim, int(words(shmq_dir / "r" / "admin")[claim]) | 0xFFFF)
+        error = refused(region.receiver, "q")
+        tells(
+            error,
+            shmq.QueueInUseError,
+            ShmqError,
+            fact="queue 'q' is claimed by",
+            value="another receiver",
+            limit="claimed",
+            remedy=("use another queue", "shared=True"),
+        )
+        rx.close()
+
+
+# ---- handles ---------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_cannot_be_deeper_and_an_inbox_are_not_told_to_be() -> None:
+    with small(process="me", size=4 * MIB) as region:
+        deepest = region.sender("q", depth=65536)
+        deepest.send_many([b""] * 8000)
+        with suppress(shmq.OutOfBlocks):
+            deepest.send_many([b""] * 65536, timeout=0)
+        inbox = region.peer("me")
+        for tx, what in ((inbox, "inbox 'me'"),):
+            drain(region.receiver("q", shared=True))
+            with suppress(shmq.Full):
+                tx.send_many([b""] * 5000, timeout=0)
+            text = str(refused(tx.send, b"x", timeout=0))
+            assert text.startswith(f"{what} holds its 1024 messages: receive faster, wait longer (timeout)")
+            assert "depth" not in text
+        drain(region.inbox)
+
+
+def test_a_queue_that_was_deleted() -> None:
+    with small() as region:
+        tx, rx = region.sender("q"), region.receiver("q")
+        loan = tx.loan(4)
+        region.delete_queue("q")
+        for call in (lambda: tx.send(b"x"), loan.send, rx.receive, tx.shutdown):
+            with harmless(region):
+                error = refused(call)
+            tells(
+                error,
+                shmq.QueueClosedError,
+                ShmqError,
+                fact="was deleted while this handle was open",
+                value="queue 'q'",
+                limit="deleted",
+                remedy="open it again",
+            )
+        loan.discard()
+        assert talk(region)
+        error = refused(region.delete_queue, "none")
+        tells(
+            error,
+            ValueError,
+            ValueError,
+            fact="region 'r' has no queue",
+            value="'none'",
+            limit="region 'r'",
+            remedy="region.stats()['queues'] tells which there are",
+        )
+        assert list(region.stats()["queues"]) == ["q"]
+
+
+@pytest.mark.parametrize("index", [12, 100, -13, -100])
+def test_an_index_that_is_out_of_range_is_told_as_it_was_given(index: int) -> None:
+    with small() as region:
+        loan = region.sender("q").loan(12)
+        error = refused(lambda: loan[index])
+        loan.send()
+        with region.receiver("q").receive(0) as message:
+            for error in (error, refused(lambda: message[index])):  # noqa: B020
+                assert type(error) is IndexError
+                assert str(error) == f"index {index} is out of range for a payload of 12 bytes: give -12 to 11"
+        empty = region.sender("q").loan(0)
+        assert str(refused(lambda: empty[0])).endswith("payload of 0 bytes: it has none to give")
+        empty.discard()
+
+
+def test_elements_that_the_buffer_protocol_has_no_format_for() -> None:
+    with small() as region:
+        region.sender("q").send(np.array([b"ab", b"cd"]))
+        with region.receiver("q").receive(0) as message:
+            error = refused(lambda: message.memoryview)
+            assert type(error) is BufferError
+            text = "elements of kind 'S' and 2 bytes have no format in the buffer protocol: use .array, or bytes()"
+            assert str(error) == text
+            assert message.array.tolist() == [b"ab", b"cd"]
+            assert bytes(message) == b"abcd"
+
+
+def test_who_only_receives_is_told_how_to_write() -> None:
+    with small(), Region.attach("r", access="receive") as region:
+        with harmless(region):
+            error = refused(region.sender, "q")
+        tells(
+            error,
+            shmq.RegionPermissionError,
+            PermissionError,
+            fact="where the kernel lets this process write no message",
+            value="region 'r'",
+            limit='open with access="receive"',
+            remedy='open it with access="both"',
+        )
+        with shmq.open("r", access="both") as writer:
+            assert talk(writer)
+    with Region.create(None, MIB) as region, Region.from_filenos(region.filenos("receive")) as receiver:
+        with harmless(receiver):
+            error = refused(receiver.publisher, "t")
+        tells(
+            error,
+            shmq.RegionPermissionError,
+            PermissionError,
+            fact="where the kernel lets this process write no message",
+            value="the anonymous region",
+            limit='open with access="receive"',
+            remedy="ask its creator for descriptors that may write (filenos without access, no sole_writer)",
+        )
+        with Region.from_filenos(region.filenos()) as writer:
+            assert talk(writer)
