@@ -271,7 +271,10 @@ def lost_text(facts: dict[str, Any], given: dict[str, Any]) -> str:
     elif what == "memory":
         fact = f"has {found} bytes of memory behind it, expected {expected} or more: a hole was punched into it"
     elif what == "magic":
-        fact = f"begins with zeros, expected {expected:#x}: a hole was punched into it"
+        fact = (
+            f"begins with zeros, expected {expected:#x}: it was written over, a hole was punched into it, or it was "
+            "truncated by force and grew again"
+        )
     else:
         fact = (
             f"has lost pages, although it has {found} bytes, expected {expected}: it was truncated by force and grew "
@@ -340,7 +343,10 @@ def handed_refused_text(facts: dict[str, Any]) -> str:
     reason = f"{facts['path']}: {facts['what']}: {os.strerror(facts['errno'])}"
     if facts["what"] in ("memfd_create", "chmod", "seal"):
         return f"{reason}: a sandbox (seccomp) forbids sealed memory without a name: let it, or give the region a name"
-    return f"{reason}: ask who handed the descriptors on for others"
+    return (
+        f"{reason}: this process may not open what the descriptor denotes: ask who handed it on for another one, or "
+        "look what sandbox forbids it"
+    )
 
 
 def handed_text(facts: dict[str, Any]) -> str:
@@ -453,6 +459,8 @@ def system_text(facts: dict[str, Any], name: str | None) -> str:
             f"{text}: free some memory, or raise the limit on address space (ulimit -v) or on mappings (sysctl "
             "vm.max_map_count)"
         )
+    if name is None and number == errno.ENOENT:
+        return f"{text}: /proc/self/fd is not there, and an anonymous region needs it: mount /proc, or give it a name"
     if name is None:
         return f"{text}: look what the system's log says of it, or give the region a name"
     return f"{text}: look what the system's log says of it, or use a directory on a tmpfs (SHMQ_DIR, dir=)"
@@ -676,5 +684,5 @@ def out_of_blocks(region: Region, nbytes: int) -> Exception:
         lines.append(f"  queues: {stats['queued']} messages, {size_text(stats['queued_bytes'])}")
     if stats["requeued"]:
         lines.append(f"  dead receivers: {stats['requeued']} messages, to be redelivered")
-    lines.append("release messages and drop their views, send or discard loans, or create a larger region")
+    lines.append("receive and release messages, drop their views, send or discard loans, or create a larger region")
     return errors.OutOfBlocks("\n".join(lines))

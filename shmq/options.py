@@ -25,7 +25,7 @@ POLL_SECONDS = 0.001
 def name_of(what: str, name: str, also: str = "") -> str:
     """A valid name, unchanged."""
     if not isinstance(name, str):
-        raise TypeError(f"{what} name is a {type(name).__name__}: give a str")
+        raise TypeError(f"{what} name is {name!r}, a {type(name).__name__}: give a str")
     if not 0 < len(name) <= NAME_MAX or not NAME_CHARACTERS.union(also).issuperset(name) or name in (".", ".."):
         raise ValueError(
             f"{what} name {name!r} ({len(name)} characters): use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -"

@@ -206,8 +206,8 @@ can_mount = pytest.mark.skipif(not _can_mount(), reason="needs root, or a user n
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 SECCOMP_ALLOW, SECCOMP_ERRNO, SECCOMP_KILL = 0x7FFF0000, 0x00050000, 0x80000000
 SYSTEM_CALLS: dict[str, dict[str, int]] = {
-    "x86_64": {"ftruncate": 77, "fallocate": 285, "renameat2": 316, "memfd_create": 319},
-    "aarch64": {"ftruncate": 46, "fallocate": 47, "renameat2": 276, "memfd_create": 279},
+    "x86_64": {"ftruncate": 77, "openat": 257, "fallocate": 285, "renameat2": 316, "memfd_create": 319},
+    "aarch64": {"ftruncate": 46, "openat": 56, "fallocate": 47, "renameat2": 276, "memfd_create": 279},
 }
 
 

@@ -149,7 +149,7 @@ def test_no_block_is_free(start: Callable[..., Any], timeout: float) -> None:
                     f"'holder' (pid {holder.pid}, slot 1): 0 loans, 1 messages held, 0 cached, 512 KiB",
                     "queues: 1 messages, 128 KiB",
                 ),
-                remedy=("release messages and drop their views", "send or discard loans", "a larger region"),
+                remedy=("receive and release messages, drop their views", "send or discard loans", "a larger region"),
             )
         loan.discard()  # one remedy
         tx.loan(MIB // 4, timeout=timeout).discard()

@@ -2,20 +2,23 @@
 """Texts of errors that have no row of their own in docs/errors.md, or that differ for topics, inboxes, regions without
 a name or in another directory: true in the situation that they come in, with a remedy that applies there."""
 
+import copy
 import errno
 import fcntl
 import mmap
 import os
+import pickle
 import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from apart import SHM, Elsewhere, can_mount, forbid, own_shm
+from apart import SHM, Elsewhere, can_mount, forbid, mount, own_mounts, own_shm
 from helpers import Partner, drain, small, talk
 from telling import (
     ME,
@@ -205,6 +208,49 @@ def test_an_error_that_cannot_be_made_for_want_of_a_descriptor(python: Callable[
     for part in ("the module queue cannot be imported", "the limit of this process is 3 (RLIMIT_NOFILE)", "ulimit -n"):
         assert part in text
     assert then == "Full"
+
+
+def attach_behind_a_closed_door() -> list[Exception]:
+    """Byte locks are taken through /proc/self/fd."""
+    region = shmq.open(None, **SMALL)
+    filenos = region.filenos()
+    forbid("openat", errno.EACCES)
+    return [refused(Region.from_filenos, filenos), refused(shmq.open, None, **SMALL)]
+
+
+def test_descriptors_whose_lock_may_not_be_opened(run: Elsewhere) -> None:
+    for error in run(attach_behind_a_closed_door):
+        tells(
+            error,
+            shmq.RegionPermissionError,
+            PermissionError,
+            fact="this process may not open what the descriptor denotes",
+            value="memfd:lock",
+            limit="Permission denied",
+            remedy=("ask who handed it on for another one", "look what sandbox forbids it"),
+        )
+
+
+def attach_without_proc() -> list[Exception]:
+    region = shmq.open(None, **SMALL)
+    filenos = region.filenos()
+    own_mounts()
+    mount("tmpfs", Path("/proc"), "tmpfs")
+    return [refused(Region.from_filenos, filenos), refused(shmq.open, None, **SMALL)]
+
+
+@can_mount
+def test_a_system_without_proc(run: Elsewhere) -> None:
+    for error in run(attach_without_proc):
+        tells(
+            error,
+            shmq.RegionFileError,
+            OSError,
+            fact="/proc/self/fd is not there",
+            value="memfd:",
+            limit="an anonymous region needs it",
+            remedy=("mount /proc", "give it a name"),
+        )
 
 
 # ---- a directory that cannot be one ----------------------------------------------------------------------------
@@ -560,6 +606,63 @@ def test_a_claim_of_nobody_that_there_is(shmq_dir: Path) -> None:
         rx.close()
 
 
+def lose_the_header() -> Exception:
+    region = shmq.open("r", **SMALL)
+    poke(Path(os.environ["SHMQ_DIR"], "r", "admin"), 0, 0)
+    error = refused(region.sender, "q")
+    region.close()
+    return error
+
+
+def lose_pages_and_get_others() -> Exception:
+    """The file is cut, somebody reads what is gone, the file grows again and is filled."""
+    region = shmq.open("r", **SMALL)
+    path = Path(os.environ["SHMQ_DIR"], "r", "data")
+    loan = region.sender("q").loan(MIB)
+    view = loan.array
+    view[:] = 7
+    os.truncate(path, 0)
+    assert not view.any()
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, MIB)
+    error = refused(region.sender, "new")
+    assert not view.any()
+    del view
+    loan.discard()
+    region.close()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("lose", "file", "fact", "value", "limit"),
+    [
+        (lose_the_header, "admin", "it was written over", "begins with zeros", "expected 0x"),
+        (lose_pages_and_get_others, "data", "and grew again", f"although it has {MIB} bytes", f"expected {MIB}"),
+    ],
+)
+def test_memory_that_was_lost_in_other_ways(
+    shmq_dir: Path,
+    start: Callable[..., Any],
+    lose: Callable[[], Exception],
+    file: str,
+    fact: str,
+    value: str,
+    limit: str,
+) -> None:
+    error = start(lose).result()
+    tells(
+        error,
+        shmq.RegionGoneError,
+        ShmqError,
+        fact=(f"{shmq_dir}/r/{file} ", fact, "while region 'r' was in use"),
+        value=value,
+        limit=limit,
+        remedy=("Close the region", "open it anew", "look who changes files there"),
+    )
+    unlink_as_told(str(error))
+    assert works()
+
+
 # ---- handles ---------------------------------------------------------------------------------------------------
 
 
@@ -578,6 +681,49 @@ def test_a_queue_that_cannot_be_deeper_and_an_inbox_are_not_told_to_be() -> None
             assert text.startswith(f"{what} holds its 1024 messages: receive faster, wait longer (timeout)")
             assert "depth" not in text
         drain(region.inbox)
+
+
+def hold_until_killed(link: Connection) -> None:
+    region = Region.attach("r")
+    message = region.receiver("q").receive(20)
+    link.send(len(message))
+    link.recv()
+
+
+def test_messages_of_dead_receivers_are_among_what_takes_up_the_memory(start: Callable[..., Any]) -> None:
+    with small() as region:
+        region.sender("q").send(bytes(MIB // 2))
+        holder = Partner(start, hold_until_killed)
+        assert holder.hear() == MIB // 2
+        holder.kill()
+        region.recover()
+        tx = region.sender("other")
+        with harmless(region):
+            error = refused(tx.loan, MIB, timeout=0)
+        tells(
+            error,
+            shmq.OutOfBlocks,
+            MemoryError,
+            fact=f"{MIB} bytes asked; {MIB // 2} of {MIB} bytes of region 'r' are free; the rest is held by:",
+            value=f"{MIB} bytes",
+            limit="dead receivers: 1 messages, to be redelivered",
+            remedy="receive and release messages",
+        )
+        with region.receiver("q").receive(0) as message:
+            assert message.redelivered
+        tx.loan(MIB, timeout=0).discard()
+
+
+def test_a_region_that_is_free_in_pieces() -> None:
+    with small() as region:
+        loans = [region.sender("q").loan(MIB // 4) for _ in range(4)]
+        loans[0].discard()
+        loans[2].discard()
+        text = str(refused(region.sender("q").loan, MIB // 2, timeout=0))
+        half = f"{MIB // 2} bytes asked; {MIB // 2} of {MIB} bytes of region 'r' are free"
+        assert text.startswith(f"{half}, but not in one block of that size; the rest is held by:")
+        loans[1].discard()
+        region.sender("q").loan(MIB // 2, timeout=0).discard()
 
 
 def test_a_queue_that_was_deleted() -> None:
@@ -668,3 +814,96 @@ def test_who_only_receives_is_told_how_to_write() -> None:
         )
         with Region.from_filenos(region.filenos()) as writer:
             assert talk(writer)
+
+
+def misuse(region: Region) -> list[tuple[Callable[[], Any], type, str]]:
+    """Calls that the standard library has no special class for, and all that their texts say."""
+    tx = region.sender("q")
+    loan = tx.loan(8)
+    copies = "use this one, or open another"
+    numbers_only = "cannot be sent: they must be numbers or booleans of fixed width; send anything else as bytes"
+    return [
+        (lambda: tx.loan((2, -1), "u1"), ValueError, "extent -1 of shape (2, -1): give numbers from 0 to 2**32 - 1"),
+        (
+            lambda: tx.loan((1 << 32,), "u1"),
+            ValueError,
+            "extent 4294967296 of shape (4294967296,): give numbers from 0 to 2**32 - 1",
+        ),
+        (
+            lambda: tx.send(memoryview(bytes(8)).cast("P")),
+            ValueError,
+            f"elements of format 'P' {numbers_only}",
+        ),
+        (
+            lambda: tx.loan(1, "O"),
+            ValueError,
+            "dtype object cannot be sent: elements must be numbers, booleans or strings of fixed width; send anything "
+            "else as bytes",
+        ),
+        (
+            lambda: loan.__setitem__(slice(0, 4), b"123456"),
+            ValueError,
+            "cannot put 6 bytes into a slice of 4: give as many as it has, in steps of 1",
+        ),
+        (
+            lambda: loan.__setitem__(slice(0, 8, 2), b"1234"),
+            ValueError,
+            "cannot put 4 bytes into a slice of 4: give as many as it has, in steps of 1",
+        ),
+        (lambda: loan.__setitem__(0, 256), ValueError, "byte is 256: give a whole number from 0 to 255"),
+        (lambda: loan.__setitem__(0, -1), ValueError, "byte is -1: give a whole number from 0 to 255"),
+        (lambda: copy.copy(region), TypeError, f"cannot copy {region!r}: {copies}"),
+        (lambda: copy.deepcopy(tx), TypeError, f"cannot copy {tx!r}: {copies}"),
+        (lambda: shmq.open(5), TypeError, "region name is 5, a int: give a str"),  # type: ignore[arg-type]
+        (lambda: shmq.open("s", process=b"p"), TypeError, "process name is b'p', a bytes: give a str"),  # type: ignore[arg-type]
+        (Region, TypeError, "use shmq.open, Region.create or Region.attach"),
+        (shmq.Sender, TypeError, "senders and receivers come from a Region"),
+        (shmq.Loan, TypeError, "loans come from Sender.loan, Publisher.loan or Message.edit"),
+        (shmq.Message, TypeError, "messages come from Receiver.receive"),
+        (
+            lambda: shmq.open(None, sole_writer=True, access="receive"),
+            ValueError,
+            'sole_writer with access="receive": then nobody could write a message; leave one of them out',
+        ),
+        (
+            lambda: shmq.open("s", sole_writer=True),
+            ValueError,
+            "sole_writer with name 's': only an anonymous region (name None) can be sealed",
+        ),
+        (
+            lambda: shmq.open("s", access="send"),  # type: ignore[arg-type]
+            ValueError,
+            'access is \'send\': give "both", or "receive" to be unable to write messages',
+        ),
+        (
+            lambda: shmq.open("s", mode=0o660),
+            ValueError,
+            "mode is 0o660 without dir=: this user's own directory keeps the group out; name another",
+        ),
+        (
+            lambda: Region.from_filenos([1, 2]),
+            ValueError,
+            "filenos is (1, 2): give the three numbers that Region.filenos returned or that were received",
+        ),
+        (region.filenos, ValueError, "region 'r' is not anonymous: attach to it by its name"),
+        (
+            lambda: region.peer(region.process).shutdown(),
+            ValueError,
+            f"'pid-{os.getpid()}' is the inbox of a process: only that process can end it, by closing the region",
+        ),
+        (
+            lambda: pickle.dumps(region.inbox),
+            TypeError,
+            f"cannot pickle the inbox of process 'pid-{os.getpid()}': another process has its own, and sends to this "
+            "one through region.peer",
+        ),
+    ]
+
+
+def test_misuse_is_told_with_what_was_given_and_what_to_give() -> None:
+    with small() as region:
+        for call, kind, text in misuse(region):
+            with harmless(region):
+                error = refused(call)
+            assert type(error) is kind
+            assert str(error) == text

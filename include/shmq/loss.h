@@ -16,6 +16,7 @@ struct shmq_segment {
     int fd;
     struct shmq_identity identity;
     const void *address;
+    const uint64_t *magic;  /* in it, or NULL: nobody makes it 0 */
     uint64_t size;          /* of the file */
     uint64_t occupied;      /* of memory behind it, at least */
 };
@@ -29,15 +30,15 @@ static inline uint64_t shmq_segment_occupied(uint64_t reserved, uint64_t opened_
 
 static inline struct shmq_segment shmq_segment_admin(const struct shmq_files *files, const struct shmq_map *map)
 {
-    struct shmq_segment segment = { "admin", files->admin, files->admin_identity, map->admin, map->geometry.admin_size,
-        shmq_segment_occupied(map->geometry.reserve_size, files->admin_memory) };
+    struct shmq_segment segment = { "admin", files->admin, files->admin_identity, map->admin, &map->header->magic,
+        map->geometry.admin_size, shmq_segment_occupied(map->geometry.reserve_size, files->admin_memory) };
 
     return segment;
 }
 
 static inline struct shmq_segment shmq_segment_data(const struct shmq_files *files, const struct shmq_map *map)
 {
-    struct shmq_segment segment = { "data", files->data, files->data_identity, map->data, map->geometry.data_size,
+    struct shmq_segment segment = { "data", files->data, files->data_identity, map->data, NULL, map->geometry.data_size,
         shmq_segment_occupied(map->geometry.data_size, files->data_memory) };
 
     return segment;
@@ -53,6 +54,8 @@ static inline int shmq_loss_judge(const struct shmq_segment *segment, const stru
         return shmq_error_set(error, SHMQ_ERROR_LOST, "file size", size, segment->size);
     if (occupied < segment->occupied && shmq_os_on_tmpfs(segment->fd)) /* others may store the same in less */
         return shmq_error_set(error, SHMQ_ERROR_LOST, "memory", occupied, segment->occupied);
+    if (segment->magic && shmq_load_acquire(segment->magic, SHMQ_READ) == 0)
+        return shmq_error_set(error, SHMQ_ERROR_LOST, "magic", 0, SHMQ_MAGIC);
     if (shmq_guard_lost(segment->address))
         return shmq_error_set(error, SHMQ_ERROR_LOST, "pages", size, segment->size);
     return SHMQ_OK;
@@ -87,15 +90,7 @@ static inline int shmq_loss_find(const struct shmq_directory *directory, const s
     struct shmq_segment admin = shmq_segment_admin(files, map), data = shmq_segment_data(files, map);
     int result = shmq_loss_look(directory, files->name, &admin, error);
 
-    if (result == SHMQ_OK)
-        result = shmq_loss_look(directory, files->name, &data, error);
-    if (result == SHMQ_OK && shmq_load_acquire(&map->header->magic, SHMQ_READ) == 0) { /* nobody writes it again */
-        shmq_guard_declare_lost(map->admin);
-        shmq_error_at(error, directory, files->name, "admin");
-        result = shmq_error_set(error, SHMQ_ERROR_LOST, "magic", 0, SHMQ_MAGIC);
-        error->links = 1;
-    }
-    return result;
+    return result ? result : shmq_loss_look(directory, files->name, &data, error);
 }
 
 #endif

@@ -323,9 +323,11 @@ static void a_header_of_zeros_is_found_and_a_hole_that_was_there_before_is_not_t
     CHECK(!strcmp(error.what, "memory"));
     punch("alpha/admin", 0, page());
     CHECK_EQUAL(byte_at(late.map.admin), 0); /* fills the hole */
-    CHECK_EQUAL(shmq_region_look(&late, &error), SHMQ_ERROR_LOST);
-    CHECK(!strcmp(error.what, "magic"));
-    CHECK(!strcmp(error.path, world_path("alpha/admin")));
+    for (int i = 0; i < 2; i++) { /* it is told again, not only when it is found */
+        CHECK_EQUAL(shmq_region_look(&late, &error), SHMQ_ERROR_LOST);
+        CHECK(!strcmp(error.what, "magic"));
+        CHECK(!strcmp(error.path, world_path("alpha/admin")));
+    }
     shmq_region_close(&late);
     shmq_region_close(&region);
 }
