@@ -55,9 +55,6 @@ from test_space import in_groups, numbers
 import shmq
 from shmq import Region, ShmqError
 
-# Python 3.12 and later warn of forks beside threads.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Elsewhere]:

@@ -25,9 +25,6 @@ from shmq import Region, ShmqError
 GRANULES = (1 << 28) - 1  # as many as a region can have …
 LARGEST = GRANULES * MIB  # … of at most that size
 
-# Python 3.12 and later warn of forks beside threads.
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Elsewhere]:
