@@ -99,7 +99,7 @@ class QueueClosedError(ShmqError):
 
 
 class NoReceiver(ShmqError):
-    """The addressed process is not attached, so it has no inbox: wait until it is there, or check the name."""
+    """The addressed process is not attached, or has no inbox: wait until it is there, or check the name."""
 
 
 class PeerDied(ShmqError):

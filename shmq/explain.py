@@ -593,11 +593,18 @@ def terms_mismatch(region: Region, queue: str, shared: bool, overflow: str) -> E
 
 
 def no_peer(region: Region, process: str) -> Exception:
-    """Nobody has that name."""
+    """Nobody has an inbox of that name."""
+    title, there = region_title(region.name), {info.name: info for info in region.processes()}
+    if process in there:
+        info = there[process]
+        return errors.NoReceiver(
+            f"process {process_title(info.pid, process, info.slot)} is attached to {title}, but has no inbox, because "
+            "it has only just come or had no memory for one: try again, or free some and let it ask for its inbox "
+            "(region.inbox)"
+        )
     return errors.NoReceiver(
-        f"no process named {process!r} is attached to {region_title(region.name)} (there are "
-        f"{some(info.name for info in region.processes())}): start it with process={process!r}, wait until it is "
-        "there, or check the name"
+        f"no process named {process!r} is attached to {title} (there are {some(there)}): start it with "
+        f"process={process!r}, wait until it is there, or check the name"
     )
 
 

@@ -114,6 +114,34 @@ def test_an_inbox_whose_name_another_process_has_got_meanwhile(run: Elsewhere) -
     assert good
 
 
+def send_to_who_has_no_inbox() -> tuple[Exception, int, bool]:
+    own_shm("size=4m")
+    with shmq.open("r", process="me", **SMALL) as region:
+        filler = fill()
+        with Region.attach("r", process="late") as late:
+            with harmless(region, folder=SHM):
+                error = refused(region.peer, "late")
+            filler.unlink()
+            inbox = late.inbox
+            region.peer("late").send(b"x")
+            return error, os.getpid(), drain(inbox) == [b"x"]
+
+
+@can_mount
+def test_a_process_that_had_no_memory_for_its_inbox(run: Elsewhere) -> None:
+    error, pid, then_works = run(send_to_who_has_no_inbox)
+    tells(
+        error,
+        shmq.NoReceiver,
+        ShmqError,
+        fact="is attached to region 'r', but",
+        value=f"process 'late' (pid {pid}, slot 1)",
+        limit="has no inbox, because it has only just come or had no memory for one",
+        remedy=("try again", "free some and let it ask for its inbox (region.inbox)"),
+    )
+    assert then_works
+
+
 def use_up_the_mappings() -> tuple[Exception, Exception, bool]:
     """As many mappings as the kernel allows a process: of one, every second page gets rights of its own."""
     shmq.open("r", persist=True, **SMALL).close()
