@@ -156,8 +156,14 @@ def test_a_wrong_command_line_is_told_apart(arguments: list[str], capsys: pytest
 def running_demo() -> Iterator[subprocess.Popen[str]]:
     """The demonstration after its first round, in a session of its own."""
     command = [sys.executable, "-m", "shmq", "demo"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, env=environment(), cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+        **settings,
+    ) as process:
         seen = ""
         while "round 1" not in seen:
             line = process.stdout.readline()
