@@ -20,6 +20,7 @@
 struct shmq_heirloom {
     void *address;
     uint64_t bytes;
+    uint64_t reserved;      /* of them, that have memory for certain */
     int protection;
     const int *fd;
     const struct shmq_identity *identity;
@@ -56,6 +57,7 @@ static inline void shmq_fork_copy(const struct shmq_heirloom *heirloom)
 
     if (!found && !shmq_fork_cover(heirloom, -1))
         shmq_os_unmap(heirloom->address, heirloom->bytes);
+    shmq_os_spare_holes(heirloom->address, heirloom->reserved, heirloom->bytes);
     shmq_guard_renewed(heirloom->address);
 }
 

@@ -418,6 +418,22 @@ static inline int shmq_os_wiped_page(void **address)
     return 0;
 }
 
+/* Leave what lies behind the first `reserved` bytes of a mapping out of core dumps: to look at a hole is to fill it, so
+ * that one process that crashes would take memory that nobody has asked for. A hint. */
+static inline void shmq_os_spare_holes(void *address, uint64_t reserved, uint64_t bytes)
+{
+#ifdef MADV_DONTDUMP
+    uint64_t from = shmq_round_up(reserved, (uint64_t)sysconf(_SC_PAGESIZE));
+
+    if (from < bytes && SHMQ_OS_HOOK(spare_holes) == 0)
+        (void)madvise((unsigned char *)address + from, bytes - from, MADV_DONTDUMP);
+#else
+    (void)address;
+    (void)reserved;
+    (void)bytes;
+#endif
+}
+
 /* Fault pages in ahead of use. A hint: kernels before 5.14 know no such advice, and nothing is wrong without it. */
 static inline void shmq_os_prefault(void *address, uint64_t bytes, bool writable)
 {

@@ -201,10 +201,13 @@ static inline void shmq_region_mapped(struct shmq_region *region, const struct s
 {
     const struct shmq_files *files = &region->files;
     const struct shmq_heirloom segments[2] = {
-        { admin, geometry->admin_size, PROT_READ | PROT_WRITE, &files->admin, &files->admin_identity },
-        { data, geometry->data_size, shmq_region_protection(region), &files->data, &files->data_identity },
+        { admin, geometry->admin_size, geometry->reserve_size, PROT_READ | PROT_WRITE, &files->admin,
+            &files->admin_identity },
+        { data, geometry->data_size, geometry->data_size, shmq_region_protection(region), &files->data,
+            &files->data_identity },
     };
 
+    shmq_os_spare_holes(admin, geometry->reserve_size, geometry->admin_size);
     shmq_map_init(&region->map, geometry, admin, data, &region->ops);
     memcpy(region->estate.heirloom, segments, sizeof segments);
     shmq_fork_watch(&region->estate);
