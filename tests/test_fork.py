@@ -337,6 +337,32 @@ def test_a_parents_loans_and_messages_are_none_of_the_childs(region: Region, att
     assert drain(rx) == [b"from the child", b"mine"]
 
 
+def test_no_region_that_a_child_opens_makes_what_its_parent_holds_usable(region: Region) -> None:
+    """What a handle looks at is not used again for another attachment while the handle may live."""
+    tx, rx = region.sender("q"), region.receiver("q", shared=True)
+    tx.send(b"held")
+    message, loan = rx.receive(0), tx.loan(4)
+
+    def child() -> None:
+        assert len(region.processes()) == 2  # it attaches, and lets go of what was its parent's
+        regions = [shmq.open(None, "1MiB") for _ in range(5)]
+        for use in (lambda: bytes(message), lambda: message.array, message.edit, lambda: loan.array, loan.send):
+            with pytest.raises(shmq.ForkedHandleError):
+                use()
+        message.release()
+        loan.discard()
+        for other in regions:
+            other.close()
+
+    in_child(child)
+    region.recover()
+    assert [(info.loans, info.held) for info in region.processes()] == [(1, 1)]
+    assert bytes(message) == b"held"
+    loan[:] = b"mine"
+    loan.send()
+    assert drain(rx) == [b"mine"]
+
+
 def test_inherited_arrays_are_copies(region: Region) -> None:
     tx, rx = region.sender("q"), region.receiver("q")
     tx.send(np.arange(5000))
