@@ -437,7 +437,7 @@ def test_a_damaged_message_is_dropped_and_counted(shmq_dir: Path, what: str) -> 
     assert [len(one) for one in drain(rx)] == ([777] if what == "position" else []) + [4]
     assert region.stats()["corrupt"] == (0 if what == "position" else 1)
     assert [(one.loans, one.held) for one in region.processes()] == [(0, 0)]
-    with pytest.warns(ResourceWarning, match="1 messages undelivered") if what == "offset" else nullcontext():
+    with pytest.warns(ResourceWarning, match="1 message undelivered") if what == "offset" else nullcontext():
         region.close()  # what no slot leads to goes with its sender
 
 

@@ -74,7 +74,7 @@ def test_a_subscriber_whose_queue_finds_no_memory(run: Elsewhere) -> None:
         error,
         shmq.RegionSpaceError,
         MemoryError,
-        fact="a subscriber of topic 't', of depth 2000, in region 'r' needs",
+        fact="a queue for topic 't' of depth 2000 in region 'r' needs",
         value="but only 0 bytes of 4 MiB",
         limit=f"are free at {SHM}/shmq-{user}/r/admin",
         remedy=("ask for less", "shmq.list_regions", "--shm-size"),
