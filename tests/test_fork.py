@@ -920,3 +920,25 @@ def test_a_subscriber_closed_while_another_thread_of_a_child_begins_to_use_it_st
     in_child(child)
     assert publisher.send(b"x") == 1
     assert drain(subscriber) == [b"x"]
+
+
+def test_a_region_closed_while_another_thread_of_a_child_attaches_is_closed() -> None:
+    slow = [small(f"slow-{number}", persist=True) for number in range(200)]  # whoever opens a region looks at each
+    with small() as region:
+        tx = region.sender("q")
+
+        def child() -> None:
+            sending = Thread(tx.send, b"x")
+            until(lambda: all(sending.is_running() for _ in range(5)))  # without the interpreter's lock: it attaches
+            region.close()
+            with pytest.raises(ValueError, match="closed"):
+                sending.result()
+            assert mapped("/r/") == 0
+
+        in_child(child)
+        region.recover()
+        assert pids(region) == [os.getpid()]
+        assert tx.qsize() == 0
+    for other in slow:
+        other.close()
+        shmq.unlink(str(other.name))
