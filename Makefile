@@ -5,6 +5,7 @@
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make tsan      threads as processes under ThreadSanitizer
+# make single-step  operations killed and frozen before each machine instruction (x86-64)
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
@@ -23,7 +24,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim bench lint sanitize tsan test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim single-step bench lint sanitize tsan test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -47,7 +48,7 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
-	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] bench/*.c)
+	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] tests/step/*.[ch] bench/*.c)
 	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
 	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 
@@ -166,6 +167,15 @@ tsan: build/tsan/test_threads
 	        || { echo "without the orders of $$steps nothing was reported" >&2; exit 1; }; \
 	    echo "without the orders of $$steps: $$found"; \
 	done
+
+# ---- every instruction ------------------------------------------------------------------------------------
+
+build/c/single_step: tests/step/single_step.c $(wildcard tests/step/*.h) $(C_HEADERS) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -Wl,-z,now -o $@ $<
+
+STRIDE ?= 500
+single-step: build/c/single_step
+	$< "" $(STRIDE)
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 
