@@ -172,8 +172,8 @@ def region_error(facts: dict[str, Any], given: dict[str, Any]) -> Exception:
         return maker()
     if what == "guard":
         return errors.RegistryFullError(
-            f"{title} would be one too many for this process: it guards up to {facts['expected']} mappings against "
-            "SIGBUS, two for each region: close some"
+            f"{path if name == '' else title} would be one too many for this process: it guards up to "
+            f"{facts['expected']} mappings against SIGBUS, two for each region: close some"
         )
     return errors.RegionFileError(facts["errno"], system_text(facts, name), path)
 
