@@ -12,6 +12,7 @@ from libc.string cimport memset
 from shmq._c cimport (
     Py_REFCNT, SHMQ_LENGTH_ENVELOPE, SHMQ_OK, shmq_block_offset, shmq_cache_flush, shmq_cache_resize, shmq_close_except,
     shmq_envelope_read, shmq_length_bytes, shmq_payload, shmq_process_count, shmq_release, shmq_undelivered,
+    shmq_wake_everybody,
 )
 from shmq._files cimport (
     SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_REGION_ATTACH,
@@ -350,6 +351,8 @@ cdef class Attachment:
         finally:
             self.standing.open = False
             self.is_closed = True
+            if self.place.waiting and self.standing.attached:
+                shmq_wake_everybody(self.map)  # threads of this process among them: they find it closed
             self.settle()
 
     def __copy__(self):

@@ -196,6 +196,7 @@ cdef extern from "shmq/shmq.h" nogil:
     void shmq_await_leave(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver)
 
     void shmq_process_info_load "shmq_process_info" (const shmq_map *map, uint32_t slot, shmq_process_info *info)
+    void shmq_wake_everybody(const shmq_map *map)
     uint32_t shmq_process_count(const shmq_map *map)
     uint64_t shmq_undelivered(const shmq_map *map)
     void shmq_census_take(shmq_census *census, const shmq_map *map)

@@ -24,6 +24,7 @@ from shmq._types cimport explain, type_of_payload, type_of_request
 from shmq._within cimport within
 
 cdef uint64_t STARVED_SLICE_NS = 5000000   # blocks come back without a wake where a cache kept them
+cdef int DROPS_MOST = 65536                # messages dropped for one loan: others may fill as fast as it drops
 cdef int CACHE_PATIENCE = 40               # slices to wait for those who only keep blocks at hand
 
 
@@ -131,7 +132,7 @@ cdef class Lender(Endpoint):
 
     cdef int lend(self, uint64_t nbytes, object timeout, shmq_hold *hold) except -1:
         """Get a block; 1 where that took a while."""
-        cdef int result
+        cdef int result, drops = DROPS_MOST
         if not self.standing.open:
             self.refuse()
         result = shmq_loan(self.region.actor, nbytes, hold)
@@ -139,7 +140,8 @@ cdef class Lender(Endpoint):
             return 0
         if result == SHMQ_NO_BLOCKS and self.region.recover_dead() > 0:  # before a message is lost for their sake
             result = shmq_loan(self.region.actor, nbytes, hold)
-        while result == SHMQ_NO_BLOCKS and self.make_room():
+        while result == SHMQ_NO_BLOCKS and drops and self.make_room():
+            drops -= 1
             result = shmq_loan(self.region.actor, nbytes, hold)
         if result == SHMQ_OK:
             return 1

@@ -91,15 +91,10 @@ static inline void shmq_closer_scan(struct shmq_closer *closer)
     shmq_closer_judge_published(closer);
 }
 
-/* ---- step 4 and 5: tell the others, give up the records -------------------------------------------------- */
-
-static inline void shmq_closer_announce(struct shmq_closer *closer)
+/* Wake all who have announced that they sleep: in close(i), and where threads of a process that leaves are to come out
+ * of their waits. */
+static inline void shmq_wake_everybody(const struct shmq_map *map)
 {
-    const struct shmq_map *map = closer->as->map;
-
-    for (uint32_t qid = 0; qid < map->geometry.queues; qid++) /* only after the whole scan [U16] */
-        if (closer->requeued[qid / 64] >> qid % 64 & 1)
-            shmq_fetch_add_seq_cst(&map->queue[qid].requeued, 1, SHMQ_C4_RQ);
     for (uint32_t qid = 0; qid < map->geometry.queues; qid++) {
         uint64_t flags = shmq_queue_flags(map, qid);
 
@@ -110,6 +105,18 @@ static inline void shmq_closer_announce(struct shmq_closer *closer)
     }
     if (shmq_load_seq_cst(&map->header->wanted, SHMQ_READ))
         shmq_wake(map, shmq_starved(map), SHMQ_ALL_SLEEPERS);
+}
+
+/* ---- step 4 and 5: tell the others, give up the records -------------------------------------------------- */
+
+static inline void shmq_closer_announce(struct shmq_closer *closer)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t qid = 0; qid < map->geometry.queues; qid++) /* only after the whole scan [U16] */
+        if (closer->requeued[qid / 64] >> qid % 64 & 1)
+            shmq_fetch_add_seq_cst(&map->queue[qid].requeued, 1, SHMQ_C4_RQ);
+    shmq_wake_everybody(map);
 }
 
 /* A subscriber's queue stays until no message of it is held any more: its tickets are found by its index [D4]. */
