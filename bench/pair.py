@@ -24,6 +24,9 @@ class End:
         self.rx = region.receiver(f"from-{1 - number}", spin=spin)
 
 
+CORES = sorted(os.sched_getaffinity(0))  # in the process that measures: before it is kept on one of them
+
+
 def pin(number: int) -> None:
     """Keep this process on core `number` of those that it may use, if there are at least two."""
     cores = sorted(os.sched_getaffinity(0))

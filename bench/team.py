@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from pair import pin
+from pair import CORES
 
 import shmq
 
@@ -24,7 +24,7 @@ TOPIC, QUEUE = "team-topic", "team-queue"
 def _serve(
     name: str, number: int, core: int, function: Callable[..., Any], arguments: tuple[Any, ...], link: Any
 ) -> None:
-    pin(core)
+    os.sched_setaffinity(0, {core})
     try:
         with shmq.Region.attach(name) as region:
             link.send((True, function(region, number, *arguments)))
@@ -37,13 +37,13 @@ class Team:
 
     def __init__(self, region: shmq.Region, count: int, function: Callable[..., Any], *arguments: Any) -> None:
         self.results: list[Any] = []
-        self._cores = os.sched_getaffinity(0)
-        others = max(1, len(self._cores) - 1)
+        self._before = os.sched_getaffinity(0)
+        others = max(1, len(CORES) - 1)
         context = multiprocessing.get_context("spawn")
         self._links = []
         for number in range(count):
             link, theirs = context.Pipe(duplex=False)
-            core = min(1 + number % others, len(self._cores) - 1)
+            core = CORES[min(1 + number % others, len(CORES) - 1)]
             work = (region.name, number, core, function, arguments, theirs)
             member = context.Process(target=_serve, args=work, daemon=True)
             member.start()
@@ -51,11 +51,11 @@ class Team:
             self._links.append((member, link))
 
     def __enter__(self) -> "Team":
-        pin(0)
+        os.sched_setaffinity(0, {CORES[0]})
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        os.sched_setaffinity(0, self._cores)
+        os.sched_setaffinity(0, self._before)
         try:
             if kind is None:
                 self.results = [self._answer(link) for _, link in self._links]
