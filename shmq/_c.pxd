@@ -190,7 +190,7 @@ cdef extern from "shmq/shmq.h" nogil:
     int shmq_wait_sleep(const shmq_map *map, shmq_wait_point point, uint32_t seq, uint64_t ns)
     c_bool shmq_await_burst(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver)
     c_bool shmq_await_spin(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver, uint64_t ns,
-                           c_bool polite)
+                           shmq_spin *spin)
     c_bool shmq_await_room(const shmq_map *map, const shmq_queue_ref *ref, uint32_t looks)
     int shmq_await_sleep(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver, uint64_t ns)
     void shmq_await_leave(const shmq_map *map, const shmq_queue_ref *ref, c_bool receiver)

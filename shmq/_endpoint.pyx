@@ -102,7 +102,8 @@ cdef class Endpoint:
             if now < spin_until:
                 with nogil:
                     news = shmq_await_spin(region.map, ref, self.receives,
-                                           min(spin_until - now, SIGNAL_SLICE_NS), self.fixed_spin <= 1e9)
+                                           min(spin_until - now, SIGNAL_SLICE_NS),
+                                           &self.spin if self.fixed_spin <= 1e9 else NULL)
                 if not news:
                     region.tick(standing, False)
             else:

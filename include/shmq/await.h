@@ -67,13 +67,12 @@ static inline bool shmq_await_burst(const struct shmq_map *map, const struct shm
 
 /* Watch the queue for `ns`. True: look again.
  *
- * With `polite`, others that want to run on this core may do so after a while, for what is waited for may have to come
- * from them: as often as there is somebody, else after 5, 10 and 50 microseconds. */
+ * With `spin`, others that want to run on this core may do so after a while, for what is waited for may have to come
+ * from them: as often as there is somebody, else every 5 to 40 microseconds. */
 static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
-    uint64_t ns, bool polite)
+    uint64_t ns, struct shmq_spin *spin)
 {
-    uint64_t start = map->ops->now(map->ops->context), spent;
-    uint64_t pause = SHMQ_SPIN_ALONE_NS, yield_at = polite ? pause : UINT64_MAX;
+    uint64_t start = map->ops->now(map->ops->context), spent, yield_at = spin ? spin->alone_ns : UINT64_MAX;
 
     do {
         if (shmq_await_burst(map, ref, receiver))
@@ -84,11 +83,8 @@ static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq
 
             map->ops->yield(map->ops->context);
             spent = map->ops->now(map->ops->context) - start;
-            yield_at = spent;
-            if (spent - before <= SHMQ_SPIN_SHARED_NS) { /* nobody was there */
-                yield_at += pause;
-                pause *= 8;
-            }
+            shmq_spin_yielded(spin, spent - before);
+            yield_at = spent - before > SHMQ_SPIN_SHARED_NS ? spent : spent + spin->alone_ns;
         }
     } while (spent < ns);
     return false;

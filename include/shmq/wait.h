@@ -14,7 +14,8 @@
 #define SHMQ_SPIN_MAX_NS 100000ull   /* longest spin before sleeping: about twice what a wake costs */
 #define SHMQ_SPIN_MIN_NS 2000ull
 #define SHMQ_SPIN_ALONE_NS 5000ull   /* a spin that lasts longer lets others have the core … */
-#define SHMQ_SPIN_SHARED_NS 5000ull  /* … and goes on doing so where that took longer than this: somebody wants it */
+#define SHMQ_SPIN_ALONE_MAX_NS 40000ull /* … or this long, where for some time there was nobody … */
+#define SHMQ_SPIN_SHARED_NS 5000ull  /* … which is known by how long it took */
 #define SHMQ_ALL_SLEEPERS 0x7fffffffu
 
 /* What is waited on: `bit` in *announce says that somebody sleeps on *seq. */
@@ -75,12 +76,26 @@ static inline void shmq_wait_leave(struct shmq_wait_point point)
     shmq_fetch_or_seq_cst(point.announce, point.bit, SHMQ_W4);
 }
 
-/* How long to spin before sleeping, learnt from how long the last waits took. */
+/* How long to spin, learnt from the last waits. */
 struct shmq_spin {
-    uint64_t budget_ns;
+    uint64_t budget_ns;     /* before sleeping */
+    uint64_t alone_ns;      /* before others are let run on this core */
 };
 
-static inline void shmq_spin_init(struct shmq_spin *spin) { spin->budget_ns = SHMQ_SPIN_MAX_NS; }
+static inline void shmq_spin_init(struct shmq_spin *spin)
+{
+    spin->budget_ns = SHMQ_SPIN_MAX_NS;
+    spin->alone_ns = SHMQ_SPIN_ALONE_NS;
+}
+
+/* Note that letting others run took `ns`: where somebody was there, do so sooner, else later. */
+static inline void shmq_spin_yielded(struct shmq_spin *spin, uint64_t ns)
+{
+    if (ns > SHMQ_SPIN_SHARED_NS)
+        spin->alone_ns = SHMQ_SPIN_ALONE_NS;
+    else if (spin->alone_ns < SHMQ_SPIN_ALONE_MAX_NS)
+        spin->alone_ns *= 2;
+}
 
 /* Note that a wait took `ns`. One that a longer spin would have met lengthens it, a longer one shortens it. */
 static inline void shmq_spin_learn(struct shmq_spin *spin, uint64_t ns)

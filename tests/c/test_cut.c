@@ -309,7 +309,7 @@ static void wait_and_leave(void)
 {
     (void)shmq_await_sleep(&region.map, &queue, true, 1000);
     shmq_await_leave(&region.map, &queue, true);
-    (void)shmq_await_spin(&region.map, &queue, false, 1000, true);
+    (void)shmq_await_spin(&region.map, &queue, false, 1000, NULL);
 }
 
 static void keep_a_block_and_close(void)

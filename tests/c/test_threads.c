@@ -63,6 +63,7 @@ struct process {
 
     /* of one life */
     struct shmq_actor actor;
+    struct shmq_spin spin;
     struct named named[NAMES];
     struct named inbox, news;
     struct shmq_publisher publisher;
@@ -185,6 +186,7 @@ static void attach(struct process *self)
     }
     set_name(name, self->number);
     shmq_actor_init(&self->actor, &arena.map, slot, 0);
+    shmq_spin_init(&self->spin);
     shmq_process_enter(&self->actor, name, self->number, 1, 1);
     shmq_cache_resize(&self->actor);
     self->inbox.open = shmq_queue_open_inbox(&self->actor, name, depth, &self->inbox.ref) == SHMQ_OK;
@@ -248,7 +250,7 @@ static bool lend(struct process *self, struct shmq_hold *loan)
 
 static void nap(struct process *self, const struct shmq_queue_ref *ref, bool receiver)
 {
-    if (below(self, 2) ? shmq_await_spin(&arena.map, ref, receiver, 20000, true)
+    if (below(self, 2) ? shmq_await_spin(&arena.map, ref, receiver, 20000, &self->spin)
                        : shmq_await_burst(&arena.map, ref, receiver))
         return;
     self->counts[SLEPT] += shmq_await_sleep(&arena.map, ref, receiver, NAP_NS) != SHMQ_OK;

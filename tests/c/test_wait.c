@@ -282,12 +282,12 @@ static void a_spin_ends_with_its_budget_or_with_news(void)
     make();
     arena.tick = 1000;
     start = arena.clock;
-    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 50000, true));
+    CHECK(!shmq_await_spin(&arena.map, &jobs, true, 50000, NULL));
     CHECK(arena.clock - start >= 50000 && arena.clock - start <= 53000);
     CHECK(!shmq_await_burst(&arena.map, &jobs, true));
     arena_send(&me, &jobs, 1);
     start = arena.clock;
-    CHECK(shmq_await_spin(&arena.map, &jobs, true, 50000, true));
+    CHECK(shmq_await_spin(&arena.map, &jobs, true, 50000, NULL));
     CHECK(arena.clock - start <= 1000);
     CHECK_EQUAL(arena.sleeps, 0);
 }
@@ -303,24 +303,31 @@ static void a_burst_does_not_read_the_clock(void)
 }
 
 /* How often a spin of `us` microseconds yields, when each yield takes `yield_ns`. */
-static uint32_t yields_in(uint64_t us, uint64_t yield_ns, bool polite)
+static uint32_t yields_in(uint64_t us, uint64_t yield_ns, struct shmq_spin *spin)
 {
     arena.yields = 0;
     arena.yield_ns = yield_ns;
-    CHECK(!shmq_await_spin(&arena.map, &jobs, true, us * 1000, polite));
+    CHECK(!shmq_await_spin(&arena.map, &jobs, true, us * 1000, spin));
     return arena.yields;
 }
 
 static void a_spin_lets_others_run_seldom_where_there_are_none_and_all_the_time_where_there_are(void)
 {
+    struct shmq_spin spin;
+
     make();
     arena.tick = 1000;
-    CHECK_EQUAL(yields_in(4, 0, true), 0);
-    CHECK_EQUAL(yields_in(6, 0, true), 1);
-    CHECK_EQUAL(yields_in(100, 0, true), 3);    /* after 5, 10 and 50 µs and some readings of the clock */
-    CHECK_EQUAL(yields_in(100, 9000, true), 9); /* from 5 µs on every 11: readings of the clock, too */
-    CHECK_EQUAL(yields_in(100, 0, false), 0);
-    CHECK_EQUAL(yields_in(100, 9000, false), 0);
+    shmq_spin_init(&spin);
+    CHECK_EQUAL(yields_in(4, 0, &spin), 0);
+    CHECK_EQUAL(yields_in(6, 0, &spin), 1);
+    shmq_spin_init(&spin);
+    CHECK_EQUAL(yields_in(100, 0, &spin), 4);    /* after 5 µs, 10 more, 20 more, 40 more */
+    CHECK_EQUAL(yields_in(100, 0, &spin), 2);    /* every 40 */
+    CHECK_EQUAL(yields_in(39, 0, &spin), 0);
+    CHECK_EQUAL(yields_in(100, 9000, &spin), 6); /* at 40, and from then on always: 9 each, and the look at the clock */
+    CHECK_EQUAL(yields_in(100, 9000, &spin), 9); /* from 5 on */
+    CHECK_EQUAL(yields_in(100, 0, NULL), 0);
+    CHECK_EQUAL(yields_in(100, 9000, NULL), 0);
 }
 
 static void the_spin_shrinks_after_long_waits_and_returns_after_a_short_one(void)
