@@ -20,7 +20,8 @@ MIB = 1 << 20
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
+    """What is there; whatever goes while one looks is not."""
+    return sorted(name for _, folders, files in os.walk(folder) for name in [*folders, *files])
 
 
 # ---- senders -----------------------------------------------------------------------------------------------
