@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from shmq import explain, options
+from shmq import explain, explain_region, options
 
 HEADERS = Path(__file__).resolve().parent.parent / "include" / "shmq"
 IN_PYTHON = {
-    "INVALID": explain.INVALID,
-    "NOT_FOUND": explain.NOT_FOUND,
-    "EXISTS": explain.EXISTS,
-    "SECURITY": explain.SECURITY,
-    "PERMISSION": explain.PERMISSION,
-    "VERSION": explain.VERSION,
-    "SIZE": explain.SIZE,
-    "CORRUPT": explain.DAMAGED,
-    "SPACE": explain.SPACE,
-    "REGISTRY_FULL": explain.REGISTRY_FULL,
-    "GONE": explain.GONE,
-    "LOST": explain.LOST,
+    "INVALID": explain_region.INVALID,
+    "NOT_FOUND": explain_region.NOT_FOUND,
+    "EXISTS": explain_region.EXISTS,
+    "SECURITY": explain_region.SECURITY,
+    "PERMISSION": explain_region.PERMISSION,
+    "VERSION": explain_region.VERSION,
+    "SIZE": explain_region.SIZE,
+    "CORRUPT": explain_region.DAMAGED,
+    "SPACE": explain_region.SPACE,
+    "REGISTRY_FULL": explain_region.REGISTRY_FULL,
+    "GONE": explain_region.GONE,
+    "LOST": explain_region.LOST,
 }
 RESULTS = ("FULL", "EMPTY", "CLOSED", "SHUT", "STALE", "CORRUPT")
 
