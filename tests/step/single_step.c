@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* single_step [NAME [STRIDE]]: each operation (whose name contains NAME), stopped before each of its machine
- * instructions (of those that take more than 5,000 before each STRIDE-th), and there
+ * instructions (of those that take more than 5,000 before each STRIDE-th; of an instruction that repeats itself, as rep
+ * movsb does, not at each repetition), and there
  *
  *   killed: a survivor recovers it, uses everything, and finds every block and message accounted for;
  *   frozen: the survivor does all that without it, then it goes on, and everything is accounted for again.
@@ -377,6 +378,8 @@ int main(int argc, char **argv)
             continue;
         record(&trace);
         for (point = 0; point < trace.count; point += trace.count > LONG ? stride : 1) {
+            if (trace_repeats(&trace, point))
+                continue;
             visit(&trace, kill_at);
             visit(&trace, freeze_at);
             points++;

@@ -159,6 +159,15 @@ static inline void trace_record(struct trace *trace, pid_t child)
     }
 }
 
+/* Is it one of many repetitions of one instruction (rep), and neither of the first two, nor the last, nor each 64th? */
+static inline bool trace_repeats(const struct trace *trace, uint32_t at)
+{
+    uint64_t address = trace->address[at];
+
+    return at >= 2 && at + 1 < trace->count && trace->visit[at] % 64 && trace->address[at - 1] == address
+        && trace->address[at - 2] == address && trace->address[at + 1] == address;
+}
+
 /* From where to step to instruction `goal`: a breakpoint hit costs about as much as four steps. */
 static inline uint32_t trace_anchor(const struct trace *trace, uint32_t goal)
 {
