@@ -29,6 +29,19 @@ def fill(tx: Any, first: int, last: int) -> list[Any]:
     return [tx.send(number.to_bytes(2, "big"), timeout=0) for number in range(first, last)]
 
 
+def count_in_order(rx: shmq.Receiver, senders: list[Thread]) -> int:
+    """Receive while threads send, until nothing is left; each one's numbers come in their order. How many came."""
+    last, received = [-1] * len(senders), 0
+    while any(one.is_alive() for one in senders) or rx.qsize():
+        for message in rx.receive_many(3, 0) if rx.qsize() else []:
+            number = int.from_bytes(message[1:], "big")
+            assert number > last[message[0]]
+            last[message[0]] = number
+            received += 1
+            message.release()
+    return received
+
+
 # ---- queues --------------------------------------------------------------------------------------------------
 
 
@@ -276,14 +289,7 @@ def test_what_is_neither_dropped_nor_received_is_accounted_for_when_many_send(ov
             return sum(tx.send(bytes([mark]) + number.to_bytes(2, "big"), timeout=20) for number in range(count))
 
         sending = [Thread(send, mark) for mark in range(3)]
-        last, received = [-1, -1, -1], 0
-        while any(one.is_alive() for one in sending) or rx.qsize():
-            for message in rx.receive_many(3, 0) if rx.qsize() else []:
-                number = int.from_bytes(message[1:], "big")
-                assert number > last[message[0]]
-                last[message[0]] = number
-                received += 1
-                message.release()
+        received = count_in_order(rx, sending)
         accepted = sum(one.result() for one in sending)
         assert received + rx.dropped == 3 * count
         assert accepted == (3 * count if overflow == "drop_oldest" else received)
@@ -457,14 +463,7 @@ def test_what_a_subscriber_has_not_dropped_it_gets_in_order_when_many_publish(ov
             return sum(tx.send(bytes([mark]) + number.to_bytes(2, "big"), timeout=20) for number in range(count))
 
         publishing = [Thread(publish, mark) for mark in range(3)]
-        last, received = [-1, -1, -1], 0
-        while any(one.is_alive() for one in publishing) or rx.qsize():
-            for message in rx.receive_many(3, 0) if rx.qsize() else []:
-                number = int.from_bytes(message[1:], "big")
-                assert number > last[message[0]]
-                last[message[0]] = number
-                received += 1
-                message.release()
+        received = count_in_order(rx, publishing)
         reached = sum(one.result() for one in publishing)
         assert received + rx.dropped == 3 * count
         assert reached == 3 * count + (3 * count if overflow == "drop_oldest" else received)
