@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Partner, Thread, all_free, drain, held, small, until
+from telling import QUEUES, SMALL, words
 
 import shmq
 from shmq import Region
@@ -198,6 +199,22 @@ def waits(region: Region) -> dict[str, Callable[[], Any]]:
 
 WAITS = ["receive", "receive_many", "iterate", "send", "send_many", "send a loan", "publish", "publish a loan"]
 WAITS += ["forward", "forward to a topic", "subscriber", "inbox"]
+
+
+SLEEP = 2  # SHMQ_QUEUE_SLEEP of include/shmq/layout.h
+
+
+def test_closing_the_region_wakes_who_waits_in_it(shmq_dir: Path) -> None:
+    announced, wakes = QUEUES.start + 4 * 32 + 16, QUEUES.start + 4 * 32 + 19  # of the first queue behind the inboxes
+    with shmq.open("r", **SMALL):
+        region = Region.attach("r")
+        waiting = Thread(region.receiver("q").receive)
+        until(lambda: words(shmq_dir / "r/admin")[announced] & SLEEP)
+        before = words(shmq_dir / "r/admin")[wakes]
+        region.close()
+        assert words(shmq_dir / "r/admin")[wakes] > before  # at once; else it were when the wait's slice is over
+        with pytest.raises(ValueError, match="closed"):
+            waiting.result()
 
 
 @pytest.mark.parametrize("kind", WAITS)
