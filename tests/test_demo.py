@@ -149,7 +149,9 @@ def test_a_wrong_command_line_is_told_apart(arguments: list[str], capsys: pytest
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2
-    assert "usage: shmq" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "usage: shmq" in told
+    assert "--rounds" not in arguments or f"'{arguments[-1]}' is not a whole number from 1 up" in told
 
 
 @pytest.fixture
