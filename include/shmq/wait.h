@@ -14,7 +14,7 @@
 #define SHMQ_SPIN_MAX_NS 100000ull   /* longest spin before sleeping: about twice what a wake costs */
 #define SHMQ_SPIN_MIN_NS 2000ull
 #define SHMQ_SPIN_ALONE_NS 5000ull   /* a spin that lasts longer lets others have the core … */
-#define SHMQ_SPIN_ALONE_MAX_NS 40000ull /* … or this long, where nobody has been there for some time */
+#define SHMQ_SPIN_ALONE_MAX_NS 80000ull /* … or this long, where nobody has been there for some time */
 #define SHMQ_SPIN_SHARED_NS 5000ull  /* letting others run took longer than this: somebody was there */
 #define SHMQ_ALL_SLEEPERS 0x7fffffffu
 
