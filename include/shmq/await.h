@@ -68,7 +68,7 @@ static inline bool shmq_await_burst(const struct shmq_map *map, const struct shm
 /* Watch the queue for `ns`. True: look again.
  *
  * With `spin`, others that want to run on this core may do so after a while, for what is waited for may have to come
- * from them: as often as there is somebody, else every 5 to 80 microseconds. */
+ * from them: as often as there is somebody, else after 90 microseconds. */
 static inline bool shmq_await_spin(const struct shmq_map *map, const struct shmq_queue_ref *ref, bool receiver,
     uint64_t ns, struct shmq_spin *spin)
 {

@@ -13,8 +13,8 @@
 #define SHMQ_SLICE_NS 50000000ull    /* longest sleep before looking again: what a lost wake costs */
 #define SHMQ_SPIN_MAX_NS 100000ull   /* longest spin before sleeping: about twice what a wake costs */
 #define SHMQ_SPIN_MIN_NS 2000ull
-#define SHMQ_SPIN_ALONE_NS 5000ull   /* a spin that lasts longer lets others have the core … */
-#define SHMQ_SPIN_ALONE_MAX_NS 80000ull /* … or this long, where nobody has been there for some time */
+#define SHMQ_SPIN_CROWDED_NS 5000ull /* a spin that lasts longer lets others have the core … */
+#define SHMQ_SPIN_ALONE_NS 90000ull  /* … or this long, where nobody was there the last time */
 #define SHMQ_SPIN_SHARED_NS 5000ull  /* letting others run took longer than this: somebody was there */
 #define SHMQ_ALL_SLEEPERS 0x7fffffffu
 
@@ -85,16 +85,13 @@ struct shmq_spin {
 static inline void shmq_spin_init(struct shmq_spin *spin)
 {
     spin->budget_ns = SHMQ_SPIN_MAX_NS;
-    spin->alone_ns = SHMQ_SPIN_ALONE_NS;
+    spin->alone_ns = SHMQ_SPIN_CROWDED_NS;
 }
 
 /* Note that letting others run took `ns`: where somebody was there, do so sooner, else later. */
 static inline void shmq_spin_yielded(struct shmq_spin *spin, uint64_t ns)
 {
-    if (ns > SHMQ_SPIN_SHARED_NS)
-        spin->alone_ns = SHMQ_SPIN_ALONE_NS;
-    else if (spin->alone_ns < SHMQ_SPIN_ALONE_MAX_NS)
-        spin->alone_ns *= 2;
+    spin->alone_ns = ns > SHMQ_SPIN_SHARED_NS ? SHMQ_SPIN_CROWDED_NS : SHMQ_SPIN_ALONE_NS;
 }
 
 /* Note that a wait took `ns`. One that a longer spin would have met lengthens it, a longer one shortens it. */

@@ -319,12 +319,10 @@ static void a_spin_lets_others_run_seldom_where_there_are_none_and_all_the_time_
     arena.tick = 1000;
     shmq_spin_init(&spin);
     CHECK_EQUAL(yields_in(4, 0, &spin), 0);
-    CHECK_EQUAL(yields_in(6, 0, &spin), 1);
-    shmq_spin_init(&spin);
-    CHECK_EQUAL(yields_in(100, 0, &spin), 4);    /* after 5 µs, 10 more, 20 more, 40 more */
-    CHECK_EQUAL(yields_in(200, 0, &spin), 2);    /* every 80 */
-    CHECK_EQUAL(yields_in(79, 0, &spin), 0);
-    CHECK_EQUAL(yields_in(140, 9000, &spin), 6); /* at 80, and from then on always: 9 each, and the look at the clock */
+    CHECK_EQUAL(yields_in(80, 0, &spin), 1);     /* after 5 µs; nobody is there */
+    CHECK_EQUAL(yields_in(89, 0, &spin), 0);
+    CHECK_EQUAL(yields_in(200, 0, &spin), 2);    /* every 90 */
+    CHECK_EQUAL(yields_in(150, 9000, &spin), 6); /* at 90, and from then on always: 9 each, and the look at the clock */
     CHECK_EQUAL(yields_in(100, 9000, &spin), 9); /* from 5 on */
     CHECK_EQUAL(yields_in(100, 0, NULL), 0);
     CHECK_EQUAL(yields_in(100, 9000, NULL), 0);
