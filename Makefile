@@ -170,12 +170,29 @@ tsan: build/tsan/test_threads
 
 # ---- every instruction ------------------------------------------------------------------------------------
 
-build/c/single_step: tests/step/single_step.c $(wildcard tests/step/*.h) $(C_HEADERS) | build/c
+STEP_FILES := $(wildcard tests/step/*.h) $(C_HEADERS)
+
+build/c/single_step build/c/pairs: build/c/%: tests/step/%.c $(STEP_FILES) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -Wl,-z,now -o $@ $<
 
-STRIDE ?= 500
-single-step: build/c/single_step
-	$< "" $(STRIDE)
+build/c/single_step_without: tests/step/single_step.c $(STEP_FILES) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -Wl,-z,now -include tests/step/without.h -o $@ $<
+
+# Steps without which a killed process must be reported to have left something.
+MISSED := C3_REQUEUE C3_FREE C3_BACK C3_TICKET C4_RQ
+STRIDE ?= 1
+SAMPLES ?= 100000
+SEED ?= 1
+PAIRS_PART ?= 0 1
+
+single-step: build/c/single_step build/c/pairs build/c/single_step_without
+	@for step in $(MISSED); do \
+	    found=$$(SHMQ_WITHOUT=$$step build/c/single_step_without "" 7 2>&1) \
+	        && { echo "without the step $$step nothing was reported" >&2; exit 1; }; \
+	    echo "without the step $$step: $$(echo "$$found" | tail -1)"; \
+	done
+	build/c/single_step "" $(STRIDE)
+	build/c/pairs "" $(SAMPLES) $(SEED) $(PAIRS_PART)
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 

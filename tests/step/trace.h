@@ -23,12 +23,12 @@
 
 #define TRACE_MAX (1u << 20)            /* instructions of an operation, at most */
 #define TRACE_PLACES (1u << 16)         /* different ones; a power of two */
-#define TRACE_BREAK 0xccu               /* int3 */
 
 /* The way that an operation takes. */
 struct trace {
     uint64_t *address;                  /* of each instruction, in the order of execution */
     uint32_t *visit;                    /* how often it had been at that address, this time included */
+    bool *differs;                      /* who dies before it leaves something else than who dies one earlier */
     uint32_t count;
 };
 
@@ -106,28 +106,46 @@ static inline pid_t trace_start(void (*body)(void))
     return child;
 }
 
-/* Visit `address` so many times; it is stopped there. False: it has come to the end of its operation before. */
-static inline bool trace_break(pid_t child, uint64_t address, uint32_t visits)
+/* A debug register of the child's. */
+static inline void trace_debug(pid_t child, unsigned number, uint64_t value)
 {
-    long kept = ptrace(PTRACE_PEEKTEXT, child, address, 0);
+    size_t offset = offsetof(struct user, u_debugreg) + number * sizeof(uint64_t);
 
-    while (visits--) {
-        CHECK_EQUAL(ptrace(PTRACE_POKETEXT, child, address, (kept & ~0xffl) | TRACE_BREAK), 0);
-        CHECK(trace_continue(child));
-        CHECK_EQUAL(ptrace(PTRACE_POKETEXT, child, address, kept), 0);
-        if (trace_at(child) == (uint64_t)(uintptr_t)trace_end + 1) {
-            trace_move(child, (uint64_t)(uintptr_t)trace_end);
-            return false;
-        }
-        CHECK_EQUAL(trace_at(child), address + 1);
-        trace_move(child, address);
-        if (visits)
-            trace_step(child);
+    CHECK_EQUAL(ptrace(PTRACE_POKEUSER, child, offset, value), 0);
+}
+
+/* Come to `address` so many times; it is stopped there. False: it has come to the end of its operation before. */
+static inline bool trace_run_to(pid_t child, uint64_t address, uint32_t visits)
+{
+    bool there = true;
+
+    if (visits && trace_at(child) == address) { /* it would stop where it stands */
+        trace_step(child);
+        visits -= trace_at(child) == address;
     }
-    return true;
+    trace_debug(child, 0, address);
+    trace_debug(child, 7, 1); /* debug register 0 is an address to stop before */
+    while (there && visits--) {
+        CHECK(trace_continue(child));
+        there = trace_at(child) == address;
+    }
+    trace_debug(child, 7, 0);
+    if (!there) {
+        CHECK_EQUAL(trace_at(child), (uint64_t)(uintptr_t)trace_end + 1);
+        trace_move(child, (uint64_t)(uintptr_t)trace_end);
+    }
+    return there;
 }
 
 /* ---- the way ---------------------------------------------------------------------------------------------- */
+
+static inline void trace_make(struct trace *trace)
+{
+    trace->address = calloc(TRACE_MAX, sizeof *trace->address);
+    trace->visit = calloc(TRACE_MAX, sizeof *trace->visit);
+    trace->differs = calloc(TRACE_MAX, sizeof *trace->differs);
+    CHECK(trace->address && trace->visit && trace->differs);
+}
 
 static inline uint32_t trace_visits(uint64_t address)
 {
@@ -144,18 +162,32 @@ static inline uint32_t trace_visits(uint64_t address)
     return ++place[i].visits;
 }
 
-/* Step a child from the beginning of its operation to the end, and write down where it was. */
-static inline void trace_record(struct trace *trace, pid_t child)
+/* A child is a fork of its tracer: the code is in both at the same place. */
+static inline bool trace_is_system_call(uint64_t address)
+{
+    const unsigned char *code = (const unsigned char *)(uintptr_t)address;
+
+    return code[0] == 0x0f && code[1] == 0x05;
+}
+
+/* Step a child from the beginning of its operation to the end, and write down where it was. What it leaves when it
+ * dies is shared memory, about which `changed` tells whether it is another than at the last call, and what the kernel
+ * knows, which only system calls change. */
+static inline void trace_record(struct trace *trace, pid_t child, bool (*changed)(void))
 {
     uint64_t address;
+    bool differs = true;
 
     trace_visits(0);
     trace->count = 0;
+    (void)changed();
     while ((address = trace_at(child)) != (uint64_t)(uintptr_t)trace_end) {
         CHECK(trace->count < TRACE_MAX);
         trace->address[trace->count] = address;
+        trace->differs[trace->count] = differs;
         trace->visit[trace->count++] = trace_visits(address);
         trace_step(child);
+        differs = changed() || trace_is_system_call(address);
     }
 }
 
@@ -168,16 +200,41 @@ static inline bool trace_repeats(const struct trace *trace, uint32_t at)
         && trace->address[at - 2] == address && trace->address[at + 1] == address;
 }
 
-/* From where to step to instruction `goal`: a breakpoint hit costs about as much as four steps. */
-static inline uint32_t trace_anchor(const struct trace *trace, uint32_t goal)
+/* How often the instruction at `goal` is executed after `from`, up to and with `goal`. */
+static inline uint32_t trace_times(const struct trace *trace, uint32_t from, uint32_t goal)
 {
-    uint32_t best = goal;
-    uint64_t least = 4ull * trace->visit[goal];
+    uint32_t times = 0;
 
-    for (uint32_t at = goal; at-- && goal - at < least;) {
-        uint64_t cost = 4ull * trace->visit[at] + (goal - at);
+    while (++from <= goal)
+        times += trace->address[from] == trace->address[goal];
+    return times;
+}
 
-        if (cost < least) {
+static inline bool trace_is_repeated(const struct trace *trace, uint32_t at)
+{
+    uint64_t address = trace->address[at];
+
+    return (at && trace->address[at - 1] == address)
+        || (at + 1 < trace->count && trace->address[at + 1] == address);
+}
+
+/* The last instruction up to `goal` that is at its place for the first time; the first of all if there is none. */
+static inline uint32_t trace_landmark(const struct trace *trace, uint32_t goal)
+{
+    while (goal && (trace->visit[goal] > 1 || trace_is_repeated(trace, goal)))
+        goal--;
+    return goal;
+}
+
+/* From where to step to `goal`, on the way from `landmark`: to stop at an address costs about as much as a step. */
+static inline uint32_t trace_anchor(const struct trace *trace, uint32_t landmark, uint32_t goal)
+{
+    uint32_t best = landmark, least = goal - landmark;
+
+    for (uint32_t at = goal; at > landmark && goal - at < least; at--) {
+        uint32_t cost = goal - at + trace_times(trace, landmark, at);
+
+        if (cost < least && !trace_is_repeated(trace, at)) {
             best = at;
             least = cost;
         }
@@ -185,17 +242,24 @@ static inline uint32_t trace_anchor(const struct trace *trace, uint32_t goal)
     return best;
 }
 
-/* A child that is stopped at the beginning goes on until just before instruction `goal`. False: it has gone another
- * way, because the clock or the kernel said something else, and is somewhere within its operation, or at its end. */
+/* A child that is stopped at the beginning goes on until just before instruction `goal`. Between anchor and goal the
+ * way may be a little longer or shorter, where a number has another count of digits. False: it has gone another way,
+ * because the clock or the kernel said something else, and is somewhere within its operation, or at its end. */
 static inline bool trace_go(const struct trace *trace, pid_t child, uint32_t goal)
 {
-    uint32_t anchor = trace_anchor(trace, goal);
+    uint32_t landmark = trace_landmark(trace, goal), anchor = trace_anchor(trace, landmark, goal);
+    uint32_t times = trace_times(trace, anchor, goal), most = 2 * (goal - anchor) + 1000;
 
-    if (anchor && !trace_break(child, trace->address[anchor], trace->visit[anchor]))
+    if (landmark && !trace_run_to(child, trace->address[landmark], 1))
         return false;
-    for (; anchor < goal && trace_at(child) != (uint64_t)(uintptr_t)trace_end; anchor++)
+    if (anchor > landmark
+        && !trace_run_to(child, trace->address[anchor], trace_times(trace, landmark, anchor)))
+        return false;
+    while (times && most-- && trace_at(child) != (uint64_t)(uintptr_t)trace_end) {
         trace_step(child);
-    return trace_at(child) == trace->address[goal];
+        times -= trace_at(child) == trace->address[goal];
+    }
+    return times == 0 && trace_at(child) == trace->address[goal];
 }
 
 /* It dies where it stands. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A region with real files and locks, a survivor in it, and what must hold of it whatever became of another process.
+/* A region with real files and locks, a survivor in it, and what must hold of it whatever became of other processes.
  *
  * The survivor has two queues, `jobs` and `next`, and subscribes to the topic `frames`. Every message tells its label
  * in each of its words. Label 1 is the victim's business; those from 100 on are the survivor's own, and each of them
@@ -16,6 +16,10 @@
 #include "shmq/shmq.h"
 
 #define WORLD_BYTES (1ull << 20)
+#define WORLD_GRANULE 16384u            /* few of them: whoever recovers looks at each */
+#define WORLD_PROCESSES 4u
+#define WORLD_QUEUES (WORLD_PROCESSES + 6u) /* each process's inbox, and what has a name */
+#define WORLD_ADMIN_MAX (1u << 16)      /* without slots */
 #define WORLD_WORDS 16u                 /* of a payload */
 #define WORLD_LABELS 256u
 #define WORLD_OURS 100u                 /* first label of the survivor's own */
@@ -33,34 +37,29 @@ static uint32_t world_label;            /* the next of the survivor's own */
 static uint32_t world_got[WORLD_LABELS], world_heard[WORLD_LABELS];
 static uint64_t world_formatted[4096];  /* the buddy words of a new region */
 
-static inline void world_begin(void)
-{
-    snprintf(world_directory, sizeof world_directory, "/dev/shm/shmq-step-%d", (int)getpid());
-    CHECK_EQUAL(setenv("SHMQ_DIR", world_directory, 1), 0);
-}
-
 /* Nothing is left. */
 static inline void world_end(void)
 {
     struct stat status;
 
+    CHECK(!mine.region.map.admin);
     CHECK(lstat(world_directory, &status) < 0 || rmdir(world_directory) == 0);
 }
 
 /* ---- what a process opens --------------------------------------------------------------------------------- */
 
-static inline int world_try_open(struct shmq_region *region, enum shmq_region_how how)
+static inline int world_try_open(struct shmq_region *region, const char *name, enum shmq_region_how how)
 {
     struct shmq_region_options options;
     struct shmq_error error;
     int result;
 
     memset(&options, 0, sizeof options);
-    options.name = "alpha";
+    options.name = name;
     options.size = how == SHMQ_REGION_ATTACH ? 0 : WORLD_BYTES;
-    options.granule = 4096;
-    options.max_processes = 4;
-    options.max_queues = 6;
+    options.granule = WORLD_GRANULE;
+    options.max_processes = WORLD_PROCESSES;
+    options.max_queues = WORLD_QUEUES - WORLD_PROCESSES;
     options.how = how;
     result = shmq_region_open(region, &options, &error);
     if (result && result != SHMQ_ERROR_NOT_FOUND)
@@ -100,7 +99,7 @@ static inline void world_subscribe(struct member *member)
 static inline void world_join(struct member *member)
 {
     memset(member, 0, sizeof *member);
-    CHECK_EQUAL(world_try_open(&member->region, SHMQ_REGION_EITHER), SHMQ_OK);
+    CHECK_EQUAL(world_try_open(&member->region, "alpha", SHMQ_REGION_EITHER), SHMQ_OK);
     world_open_queue(member, "jobs", &member->jobs);
     world_open_queue(member, "next", &member->next);
     world_open_topic(member);
@@ -164,26 +163,26 @@ static inline void world_publish(struct member *member, uint32_t label)
     shmq_publish_finish(&member->region.self, &member->publisher, &publication);
 }
 
-/* The survivor receives and releases all that there is. */
-static inline void world_drain_one(const struct shmq_queue_ref *ref, uint32_t *count)
+/* Receive and release all that there is. */
+static inline void world_drain_one(struct member *member, const struct shmq_queue_ref *ref, uint32_t *count)
 {
     struct shmq_message message;
     int result;
 
-    while ((result = shmq_receive(&mine.region.self, ref, &message)) == SHMQ_OK) {
-        world_read(&mine.region.map, &message);
+    while ((result = shmq_receive(&member->region.self, ref, &message)) == SHMQ_OK) {
+        world_read(&member->region.map, &message);
         CHECK(message.label < WORLD_LABELS);
         count[message.label]++;
-        CHECK_EQUAL(shmq_release(&mine.region.self, &message.hold), SHMQ_OK);
+        CHECK_EQUAL(shmq_release(&member->region.self, &message.hold), SHMQ_OK);
     }
     CHECK(result == SHMQ_EMPTY || result == SHMQ_CLOSED);
 }
 
 static inline void world_drain(void)
 {
-    world_drain_one(&mine.jobs, world_got);
-    world_drain_one(&mine.next, world_got);
-    world_drain_one(&mine.frames, world_heard);
+    world_drain_one(&mine, &mine.jobs, world_got);
+    world_drain_one(&mine, &mine.next, world_got);
+    world_drain_one(&mine, &mine.frames, world_heard);
 }
 
 /* The survivor sends, publishes and receives, without waiting for anybody, and gets all that it sent. */
@@ -217,19 +216,66 @@ static inline void world_keep_word(uint64_t *word, uint64_t *formatted) { *forma
 
 static inline void world_check_word(uint64_t *word, uint64_t *formatted) { CHECK_EQUAL(*word, *formatted); }
 
-/* The survivor makes the region. */
-static inline void world_make(void)
+/* Nobody has a region; the survivor's counts begin. */
+static inline void world_none(void)
 {
     memset(&mine, 0, sizeof mine);
     memset(world_got, 0, sizeof world_got);
     memset(world_heard, 0, sizeof world_heard);
     world_label = WORLD_OURS;
-    CHECK_EQUAL(world_try_open(&mine.region, SHMQ_REGION_CREATE), SHMQ_OK);
-    world_each_word(world_keep_word);
-    world_open_queue(&mine, "jobs", &mine.jobs);
-    world_open_queue(&mine, "next", &mine.next);
-    world_open_topic(&mine);
+}
+
+/* The survivor makes the region, or attaches to it. */
+static inline void world_enter(void)
+{
+    world_join(&mine);
     world_subscribe(&mine);
+}
+
+static inline void world_make(void)
+{
+    world_none();
+    world_enter();
+}
+
+static inline void world_name(void)
+{
+    snprintf(world_directory, sizeof world_directory, "/dev/shm/shmq-step-%d", (int)getpid());
+    CHECK_EQUAL(setenv("SHMQ_DIR", world_directory, 1), 0);
+}
+
+static inline void world_begin(void)
+{
+    world_none();
+    CHECK_EQUAL(world_try_open(&mine.region, "alpha", SHMQ_REGION_CREATE), SHMQ_OK);
+    world_each_word(world_keep_word);
+    shmq_region_close(&mine.region);
+    world_end();
+}
+
+static inline bool world_part_changed(const void *part, uint64_t bytes, void *copy)
+{
+    if (!memcmp(part, copy, bytes))
+        return false;
+    memcpy(copy, part, bytes);
+    return true;
+}
+
+/* Is the region's memory another than at the last call? The slots of queues that nobody uses are a hole. */
+static inline bool world_changed(void)
+{
+    static unsigned char admin[WORLD_ADMIN_MAX], slots[WORLD_QUEUES][SHMQ_PAGE], data[WORLD_BYTES];
+    const struct shmq_map *map = &mine.region.map;
+    bool changed;
+
+    if (!map->admin)
+        return false;
+    CHECK(map->geometry.reserve_size <= sizeof admin && map->geometry.queues == WORLD_QUEUES);
+    changed = world_part_changed(map->admin, map->geometry.reserve_size, admin);
+    for (uint32_t qid = 0; qid < WORLD_QUEUES; qid++)
+        if (shmq_queue_flags(map, qid) & SHMQ_QUEUE_USED)
+            changed |= world_part_changed(shmq_map_slots(map, qid), SHMQ_PAGE, slots[qid]);
+    return world_part_changed(map->data, sizeof data, data) || changed;
 }
 
 /* The survivor is alone, holds nothing, and everything is as it was: no block lost, no queue left, every message of the
