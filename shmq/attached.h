@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The regions that this process is attached to: a list, so that an exit leaves them, and the memory of their standings.
  *
- * The exit handler is C's, not Python's: it runs when no thread can take the GIL any more. A daemon thread may still be
- * asleep in a wait; so the memory stays mapped. All here is the GIL's, but for the list, which a fork must find
+ * The exit handlers run when no thread can take the GIL any more. A daemon thread may still be asleep in a wait; so the
+ * memory stays mapped. The interpreter's runs at the end of its own end, also where Ctrl-C then ends the process by its
+ * signal; C's runs where a program exits without the interpreter. All here is the GIL's, but for the list, which a fork must find
  * whole. */
 #ifndef SHMQ_ATTACHED_H
 #define SHMQ_ATTACHED_H
+
+#include <Python.h>
 
 #include "standing.h"
 
@@ -83,8 +86,10 @@ static struct shmq_attached *shmq_attached_new(void)
     static bool watching;
     struct shmq_attached *one = (struct shmq_attached *)calloc(1, sizeof *one);
 
-    if (!watching)
+    if (!watching) {
+        (void)Py_AtExit(shmq_attached_leave_all); /* it has 32 places only */
         watching = atexit(shmq_attached_leave_all) == 0 && pthread_atfork(NULL, NULL, shmq_attached_in_child) == 0;
+    }
     if (one && !(one->standing = shmq_standing_new())) {
         free(one);
         one = NULL;

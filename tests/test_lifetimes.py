@@ -421,66 +421,6 @@ def test_nobody_is_warned_where_nothing_is_lost() -> None:
     assert [str(warning.message) for warning in caught] == []
 
 
-EXITS = {
-    "nothing": "",
-    "message": "message = rx.receive()",
-    "loan": "loan = tx.loan(10); loan[0] = 1",
-    "views": "message = rx.receive(); views = [message.array, message.memoryview[2:]]; mine = tx.loan(9).array[1:]",
-    "cycle": "box = [region, rx.receive()]; box.append(box)",
-    "generator": "import itertools; loop = (message for message in rx); kept = next(loop)",
-    "closed region with a view": "view = rx.receive().array; region.close()",
-    "class attribute": "class Keeper: pass\nKeeper.everything = (region, tx, rx, rx.receive().memoryview)",
-    "module": "import sys; sys.kept = (region, rx.receive().array)",
-    "daemon thread that waits": """
-rx.receive()
-import threading, time
-thread = threading.Thread(target=rx.receive, daemon=True)
-thread.start()
-""",
-    "daemon thread that works": """
-rx.receive()
-import threading
-def work():
-    other = region.sender("other", depth=4); own = region.receiver("other")
-    while True:
-        other.send(b"x"); own.receive().array
-thread = threading.Thread(target=work, daemon=True)
-thread.start()
-""",
-    "thread that is joined": """
-rx.receive()
-import threading
-threading.Thread(target=lambda: rx.receive(20)).start()
-tx.send(b"the end")
-""",
-    "exit in a with block": "import sys\nwith region, rx.receive() as message:\n    sys.exit(0)",
-}
-
-
-@pytest.mark.parametrize("what", EXITS)
-def test_an_interpreter_that_exits_leaves_nothing_and_prints_nothing(
-    what: str, python: Callable[..., str], shmq_dir: Path
-) -> None:
-    start = "import shmq\nregion = shmq.open('r', size='1MiB'); tx = region.sender('q'); rx = region.receiver('q')\n"
-    start += "" if what == "nothing" else "tx.send(b'abcdef')\n"
-    assert python("-X", "dev", "-W", "ignore::ResourceWarning", "-c", start + EXITS[what]) == ""
-    assert not (shmq_dir / "r").exists()
-
-
-def test_an_uncaught_exception_leaves_nothing_behind(python: Callable[..., str], shmq_dir: Path) -> None:
-    code = """
-import shmq, sys
-sys.excepthook = lambda *error: None
-region = shmq.open("r", size="1MiB")
-region.sender("q").send(b"x")
-message = region.receiver("q").receive()
-view = message.array
-raise KeyError
-"""
-    python("-c", code, status=1)
-    assert not (shmq_dir / "r").exists()
-
-
 # ---- anything, in any order ----------------------------------------------------------------------------------
 
 
