@@ -5,7 +5,7 @@
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make tsan      threads as processes under ThreadSanitizer
-# make single-step  operations killed and frozen before each machine instruction (x86-64)
+# make single-step  each operation, and who recovers it, killed and frozen before each machine instruction (x86-64)
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
@@ -24,14 +24,14 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim single-step bench lint sanitize tsan test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim single-step step-test bench lint sanitize tsan test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 demo: $(VENV)/with-demo $(VENV)/built
 	$(BIN)/python -m shmq demo
 
-test: c-test sim py-test
+test: c-test sim step-test py-test
 
 py-test: $(VENV)/with-test $(VENV)/built
 	$(BIN)/python -m pytest
@@ -183,16 +183,26 @@ MISSED := C3_REQUEUE C3_FREE C3_BACK C3_TICKET C4_RQ
 STRIDE ?= 1
 SAMPLES ?= 100000
 SEED ?= 1
-PAIRS_PART ?= 0 1
+PAIRS_STRIDE ?= 1
+STEP_PROGRAMS := build/c/single_step build/c/pairs build/c/single_step_without
 
-single-step: build/c/single_step build/c/pairs build/c/single_step_without
+single-step: $(STEP_PROGRAMS)
 	@for step in $(MISSED); do \
 	    found=$$(SHMQ_WITHOUT=$$step build/c/single_step_without "" 7 2>&1) \
 	        && { echo "without the step $$step nothing was reported" >&2; exit 1; }; \
 	    echo "without the step $$step: $$(echo "$$found" | tail -1)"; \
 	done
-	build/c/single_step "" $(STRIDE)
-	build/c/pairs "" $(SAMPLES) $(SEED) $(PAIRS_PART)
+	@{ echo build/c/single_step "''" $(STRIDE); echo build/c/pairs "''" $(SAMPLES) $(SEED) $(PAIRS_STRIDE); } \
+	    | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
+
+# A slice of it; what is left to the whole is the number of points.
+step-test:
+ifeq ($(shell uname -m),x86_64)
+	$(BUILD) $(STEP_PROGRAMS)
+	@$(MAKE) --no-print-directory single-step STRIDE=97 SAMPLES=300 PAIRS_STRIDE=12
+else
+	@echo "single steps: not here, they are written for x86-64"
+endif
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 

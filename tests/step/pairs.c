@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* pairs [NAME [SAMPLES [SEED [PART PARTS]]]]: a victim is killed in each operation (whose name contains NAME), and so
+/* pairs [NAME [SAMPLES [SEED [STRIDE]]]]: a victim is killed in each operation (whose name contains NAME), and so
  * is who recovers it; then a survivor recovers both, uses everything, and finds every block and message accounted for.
  *
  * What a process leaves when it dies changes only with what it writes to shared memory and with its system calls: to
  * die before any of the instructions between two of those is the same death. So first every death of the victim meets
- * every death of the recoverer, once each. Then, SAMPLES in all, both are stopped before any instructions, at random,
- * and the recoverer is killed there or frozen while the survivor goes on, in turn.
+ * every death of the recoverer, once each (or each STRIDE-th of one each STRIDE-th of the other, from where SEED says).
+ * Then, SAMPLES in all, both are stopped before any instructions, at random, and the recoverer is killed there or
+ * frozen while the survivor goes on, in turn.
  */
 #include "actors.h"
 
 #define SAMPLES 1000u
 
+static uint64_t seed = 1, stride = 1, random_state;
 static uint64_t all, sampled, strayed;
-static uint64_t random_state;
 
 static uint64_t draw(uint64_t below)
 {
@@ -21,6 +22,8 @@ static uint64_t draw(uint64_t below)
     random_state ^= random_state << 17;
     return random_state % below;
 }
+
+static bool is_due(uint32_t death) { return (death + seed) % stride == 0; }
 
 static void recoverer(void)
 {
@@ -102,8 +105,8 @@ static void meet(const struct trace *way, uint32_t first, uint32_t last, uint64_
     if (!recovery.address)
         trace_make(&recovery);
     record_recoverer(way, first, &recovery);
-    for (uint32_t point = 0; point < recovery.count; point++)
-        if (recovery.differs[point]) {
+    for (uint32_t point = 0, death = 0; point < recovery.count; point++)
+        if (recovery.differs[point] && is_due(death++)) {
             kill_both(way, first, &recovery, point);
             all++;
         }
@@ -122,20 +125,22 @@ static uint32_t last_of(const struct trace *way, uint32_t first)
     return first;
 }
 
-/* Part `part` of the deaths of a victim. */
-static void play(uint64_t samples, uint32_t part, uint32_t parts)
+static void play(uint64_t samples)
 {
     static struct trace way;
-    uint32_t deaths, last, death = 0;
+    uint64_t meetings;
+    uint32_t last, death = 0, met = 0;
 
     if (!way.address)
         trace_make(&way);
     record_victim(&way);
-    deaths = count_deaths(&way);
-    for (uint32_t first = 0; first < way.count; first = last + 1, death++) {
+    meetings = count_deaths(&way) / stride + 1;
+    for (uint32_t first = 0; first < way.count; first = last + 1) {
         last = last_of(&way, first);
-        if (death % parts == part)
-            meet(&way, first, last, samples / deaths + (samples % deaths > death));
+        if (is_due(death++)) {
+            meet(&way, first, last, samples / meetings + (samples % meetings > met));
+            met++;
+        }
     }
 }
 
@@ -143,14 +148,13 @@ int main(int argc, char **argv)
 {
     const struct scene *end = scenes + sizeof scenes / sizeof scenes[0];
     uint64_t samples = argc > 2 ? strtoull(argv[2], NULL, 0) : SAMPLES;
-    uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
-    uint32_t part = argc > 5 ? (uint32_t)strtoul(argv[4], NULL, 0) : 0;
-    uint32_t parts = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 0) : 1;
     uint64_t plays = 0;
     double start = seconds();
 
-    CHECK(parts > part);
-    random_state = (seed * parts + part + 1) * 0x9e3779b97f4a7c15ull | 1;
+    seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
+    stride = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
+    CHECK(stride);
+    random_state = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
     actors_begin();
     for (scene = scenes; scene < end; scene++)
         plays += argc < 2 || strstr(scene->name, argv[1]);
@@ -160,14 +164,14 @@ int main(int argc, char **argv)
 
         if (argc > 1 && !strstr(scene->name, argv[1]))
             continue;
-        play(samples / plays, part, parts);
+        play(samples / plays);
         printf("%-26s %6llu pairs of deaths, %.1f s\n", scene->name, (unsigned long long)(all - before),
             seconds() - begun);
         fflush(stdout);
     }
-    printf("victim and recoverer killed: %llu pairs of deaths (part %u of %u of all that there are); "
+    printf("victim and recoverer killed: %llu pairs of deaths (stride %llu); "
         "%llu pairs of instructions (seed %llu); %llu times another way was taken; %.1f s\n",
-        (unsigned long long)all, part + 1, parts, (unsigned long long)sampled, (unsigned long long)seed,
+        (unsigned long long)all, (unsigned long long)stride, (unsigned long long)sampled, (unsigned long long)seed,
         (unsigned long long)strayed, seconds() - start);
     return 0;
 }

@@ -43,13 +43,15 @@ static bool freeze_at(const struct trace *trace, uint32_t point)
     return there;
 }
 
-/* Go there; where the way was another one, once more. */
-static void visit(const struct trace *trace, uint32_t point, bool (*do_at)(const struct trace *trace, uint32_t point))
+/* Go there; where the way was another one, once more, or along a way that is recorded anew. */
+static void visit(struct trace *trace, uint32_t point, bool (*do_at)(const struct trace *trace, uint32_t point))
 {
-    for (uint32_t tries = 0; tries < STRAYED_MOST; tries++) {
+    for (uint32_t tries = 1; tries <= STRAYED_MOST && point < trace->count; tries++) {
         if (do_at(trace, point))
             return;
         strayed++;
+        if (tries % 5 == 0)
+            record_victim(trace);
     }
     unreached++;
 }
@@ -61,8 +63,6 @@ static uint64_t play(struct trace *trace, uint32_t stride)
 
     record_victim(trace);
     for (uint32_t point = 0; point < trace->count; point += stride) {
-        if (trace_repeats(trace, point))
-            continue;
         visit(trace, point, kill_at);
         visit(trace, point, freeze_at);
         points++;
@@ -81,11 +81,13 @@ int main(int argc, char **argv)
     trace_make(&trace);
     for (scene = scenes; scene < scenes + sizeof scenes / sizeof scenes[0]; scene++) {
         double begun = seconds();
+        uint64_t missed = unreached;
 
         if (argc > 1 && !strstr(scene->name, argv[1]))
             continue;
         points += play(&trace, stride);
-        printf("%-26s %6u instructions, %.1f s\n", scene->name, trace.count, seconds() - begun);
+        printf("%-26s %6u instructions, %.1f s; %llu points not reached\n", scene->name, trace.count, seconds() - begun,
+            (unsigned long long)(unreached - missed));
         fflush(stdout);
     }
     printf("killed and frozen before %llu instructions (%llu not reached; %llu times another way was taken), %.1f s\n",

@@ -27,7 +27,7 @@
 /* The way that an operation takes. */
 struct trace {
     uint64_t *address;                  /* of each instruction, in the order of execution */
-    uint32_t *visit;                    /* how often it had been at that address, this time included */
+    bool *seen;                         /* it had been there before */
     bool *differs;                      /* who dies before it leaves something else than who dies one earlier */
     uint32_t count;
 };
@@ -75,10 +75,28 @@ static inline void trace_move(pid_t child, uint64_t address)
     CHECK_EQUAL(ptrace(PTRACE_POKEUSER, child, offsetof(struct user_regs_struct, rip), address), 0);
 }
 
-static inline void trace_step(pid_t child)
+/* The length of a string instruction that repeats itself, with rep in front; 0: it is another one. A child is a fork of
+ * its tracer: the code is in both at the same place. */
+static inline unsigned trace_repeats(uint64_t address)
 {
-    CHECK_EQUAL(ptrace(PTRACE_SINGLESTEP, child, 0, 0), 0);
-    CHECK(trace_wait(child));
+    const unsigned char *code = (const unsigned char *)(uintptr_t)address;
+    unsigned wide = (code[1] & 0xf0u) == 0x40u;
+
+    if ((code[0] & 0xfeu) != 0xf2u)
+        return 0;
+    switch (code[1 + wide] & 0xfeu) {
+    case 0xa4: case 0xa6: case 0xaa: case 0xac: case 0xae: /* movs, cmps, stos, lods, scas */
+        return 2 + wide;
+    default:
+        return 0;
+    }
+}
+
+static inline bool trace_is_system_call(uint64_t address)
+{
+    const unsigned char *code = (const unsigned char *)(uintptr_t)address;
+
+    return code[0] == 0x0f && code[1] == 0x05;
 }
 
 /* Let it run to its next trap. False: it has ended, well. */
@@ -106,7 +124,7 @@ static inline pid_t trace_start(void (*body)(void))
     return child;
 }
 
-/* A debug register of the child's. */
+/* Debug register 0 is an address to stop before, register 7 turns it on. */
 static inline void trace_debug(pid_t child, unsigned number, uint64_t value)
 {
     size_t offset = offsetof(struct user, u_debugreg) + number * sizeof(uint64_t);
@@ -114,25 +132,41 @@ static inline void trace_debug(pid_t child, unsigned number, uint64_t value)
     CHECK_EQUAL(ptrace(PTRACE_POKEUSER, child, offset, value), 0);
 }
 
-/* Come to `address` so many times; it is stopped there. False: it has come to the end of its operation before. */
-static inline bool trace_run_to(pid_t child, uint64_t address, uint32_t visits)
+/* Let it run until it is before `address`. False: it has come to the end of its operation before. */
+static inline bool trace_run_to(pid_t child, uint64_t address)
+{
+    trace_debug(child, 0, address);
+    trace_debug(child, 7, 1);
+    CHECK(trace_continue(child));
+    trace_debug(child, 7, 0);
+    if (trace_at(child) == address)
+        return true;
+    CHECK_EQUAL(trace_at(child), (uint64_t)(uintptr_t)trace_end + 1);
+    trace_move(child, (uint64_t)(uintptr_t)trace_end);
+    return false;
+}
+
+/* One instruction, with all its repetitions. */
+static inline void trace_step(pid_t child)
+{
+    uint64_t address = trace_at(child);
+    unsigned length = trace_repeats(address);
+
+    CHECK_EQUAL(ptrace(PTRACE_SINGLESTEP, child, 0, 0), 0);
+    CHECK(trace_wait(child));
+    if (length && trace_at(child) == address)
+        CHECK(trace_run_to(child, address + length));
+}
+
+/* Come to `address` so many times. False as above. */
+static inline bool trace_come_to(pid_t child, uint64_t address, uint32_t times)
 {
     bool there = true;
 
-    if (visits && trace_at(child) == address) { /* it would stop where it stands */
-        trace_step(child);
-        visits -= trace_at(child) == address;
-    }
-    trace_debug(child, 0, address);
-    trace_debug(child, 7, 1); /* debug register 0 is an address to stop before */
-    while (there && visits--) {
-        CHECK(trace_continue(child));
-        there = trace_at(child) == address;
-    }
-    trace_debug(child, 7, 0);
-    if (!there) {
-        CHECK_EQUAL(trace_at(child), (uint64_t)(uintptr_t)trace_end + 1);
-        trace_move(child, (uint64_t)(uintptr_t)trace_end);
+    while (there && times--) {
+        if (trace_at(child) == address) /* it would stop where it stands */
+            trace_step(child);
+        there = trace_at(child) == address || trace_run_to(child, address);
     }
     return there;
 }
@@ -142,32 +176,25 @@ static inline bool trace_run_to(pid_t child, uint64_t address, uint32_t visits)
 static inline void trace_make(struct trace *trace)
 {
     trace->address = calloc(TRACE_MAX, sizeof *trace->address);
-    trace->visit = calloc(TRACE_MAX, sizeof *trace->visit);
+    trace->seen = calloc(TRACE_MAX, sizeof *trace->seen);
     trace->differs = calloc(TRACE_MAX, sizeof *trace->differs);
-    CHECK(trace->address && trace->visit && trace->differs);
+    CHECK(trace->address && trace->seen && trace->differs);
 }
 
-static inline uint32_t trace_visits(uint64_t address)
+/* Has this been asked of the address before, since 0 was asked? */
+static inline bool trace_met(uint64_t address)
 {
-    static struct { uint64_t address; uint32_t visits; } place[TRACE_PLACES];
+    static uint64_t place[TRACE_PLACES];
     uint32_t i = (uint32_t)(address * 0x9e3779b97f4a7c15ull >> 48) % TRACE_PLACES;
 
-    if (!address) {
+    if (!address)
         memset(place, 0, sizeof place);
-        return 0;
-    }
-    while (place[i].address && place[i].address != address)
+    while (place[i] && place[i] != address)
         i = (i + 1) % TRACE_PLACES;
-    place[i].address = address;
-    return ++place[i].visits;
-}
-
-/* A child is a fork of its tracer: the code is in both at the same place. */
-static inline bool trace_is_system_call(uint64_t address)
-{
-    const unsigned char *code = (const unsigned char *)(uintptr_t)address;
-
-    return code[0] == 0x0f && code[1] == 0x05;
+    if (place[i] == address)
+        return true;
+    place[i] = address;
+    return false;
 }
 
 /* Step a child from the beginning of its operation to the end, and write down where it was. What it leaves when it
@@ -178,26 +205,17 @@ static inline void trace_record(struct trace *trace, pid_t child, bool (*changed
     uint64_t address;
     bool differs = true;
 
-    trace_visits(0);
+    (void)trace_met(0);
     trace->count = 0;
     (void)changed();
     while ((address = trace_at(child)) != (uint64_t)(uintptr_t)trace_end) {
         CHECK(trace->count < TRACE_MAX);
         trace->address[trace->count] = address;
         trace->differs[trace->count] = differs;
-        trace->visit[trace->count++] = trace_visits(address);
+        trace->seen[trace->count++] = trace_met(address);
         trace_step(child);
         differs = changed() || trace_is_system_call(address);
     }
-}
-
-/* Is it one of many repetitions of one instruction (rep), and neither of the first two, nor the last, nor each 64th? */
-static inline bool trace_repeats(const struct trace *trace, uint32_t at)
-{
-    uint64_t address = trace->address[at];
-
-    return at >= 2 && at + 1 < trace->count && trace->visit[at] % 64 && trace->address[at - 1] == address
-        && trace->address[at - 2] == address && trace->address[at + 1] == address;
 }
 
 /* How often the instruction at `goal` is executed after `from`, up to and with `goal`. */
@@ -210,18 +228,10 @@ static inline uint32_t trace_times(const struct trace *trace, uint32_t from, uin
     return times;
 }
 
-static inline bool trace_is_repeated(const struct trace *trace, uint32_t at)
-{
-    uint64_t address = trace->address[at];
-
-    return (at && trace->address[at - 1] == address)
-        || (at + 1 < trace->count && trace->address[at + 1] == address);
-}
-
-/* The last instruction up to `goal` that is at its place for the first time; the first of all if there is none. */
+/* The last instruction up to `goal` that is at its place for the first time. */
 static inline uint32_t trace_landmark(const struct trace *trace, uint32_t goal)
 {
-    while (goal && (trace->visit[goal] > 1 || trace_is_repeated(trace, goal)))
+    while (trace->seen[goal])
         goal--;
     return goal;
 }
@@ -234,7 +244,7 @@ static inline uint32_t trace_anchor(const struct trace *trace, uint32_t landmark
     for (uint32_t at = goal; at > landmark && goal - at < least; at--) {
         uint32_t cost = goal - at + trace_times(trace, landmark, at);
 
-        if (cost < least && !trace_is_repeated(trace, at)) {
+        if (cost < least) {
             best = at;
             least = cost;
         }
@@ -250,10 +260,10 @@ static inline bool trace_go(const struct trace *trace, pid_t child, uint32_t goa
     uint32_t landmark = trace_landmark(trace, goal), anchor = trace_anchor(trace, landmark, goal);
     uint32_t times = trace_times(trace, anchor, goal), most = 2 * (goal - anchor) + 1000;
 
-    if (landmark && !trace_run_to(child, trace->address[landmark], 1))
+    if (landmark && !trace_come_to(child, trace->address[landmark], 1))
         return false;
     if (anchor > landmark
-        && !trace_run_to(child, trace->address[anchor], trace_times(trace, landmark, anchor)))
+        && !trace_come_to(child, trace->address[anchor], trace_times(trace, landmark, anchor)))
         return false;
     while (times && most-- && trace_at(child) != (uint64_t)(uintptr_t)trace_end) {
         trace_step(child);

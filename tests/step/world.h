@@ -236,6 +236,7 @@ static inline void world_make(void)
 {
     world_none();
     world_enter();
+    mine.region.map.header->sweep_at = 0; /* who attaches takes the turn, however long ago the last one was */
 }
 
 static inline void world_name(void)
@@ -261,10 +262,12 @@ static inline bool world_part_changed(const void *part, uint64_t bytes, void *co
     return true;
 }
 
-/* Is the region's memory another than at the last call? The slots of queues that nobody uses are a hole. */
+/* Is the region's memory another than at the last call? The slots of queues that nobody uses are a hole; of blocks
+ * only the beginning is ever written. */
 static inline bool world_changed(void)
 {
-    static unsigned char admin[WORLD_ADMIN_MAX], slots[WORLD_QUEUES][SHMQ_PAGE], data[WORLD_BYTES];
+    static unsigned char admin[WORLD_ADMIN_MAX], slots[WORLD_QUEUES][SHMQ_PAGE];
+    static uint64_t payload[WORLD_BYTES / WORLD_GRANULE][WORLD_WORDS];
     const struct shmq_map *map = &mine.region.map;
     bool changed;
 
@@ -275,7 +278,9 @@ static inline bool world_changed(void)
     for (uint32_t qid = 0; qid < WORLD_QUEUES; qid++)
         if (shmq_queue_flags(map, qid) & SHMQ_QUEUE_USED)
             changed |= world_part_changed(shmq_map_slots(map, qid), SHMQ_PAGE, slots[qid]);
-    return world_part_changed(map->data, sizeof data, data) || changed;
+    for (uint32_t block = 0; block < map->geometry.granules; block++)
+        changed |= world_part_changed(shmq_payload(map, block), sizeof payload[block], payload[block]);
+    return changed;
 }
 
 /* The survivor is alone, holds nothing, and everything is as it was: no block lost, no queue left, every message of the
