@@ -192,7 +192,7 @@ single-step: $(STEP_PROGRAMS)
 	        && { echo "without the step $$step nothing was reported" >&2; exit 1; }; \
 	    echo "without the step $$step: $$(echo "$$found" | tail -1)"; \
 	done
-	@{ echo build/c/single_step "''" $(STRIDE); echo build/c/pairs "''" $(SAMPLES) $(SEED) $(PAIRS_STRIDE); } \
+	@{ echo 'build/c/single_step \"\" $(STRIDE)'; echo 'build/c/pairs \"\" $(SAMPLES) $(SEED) $(PAIRS_STRIDE)'; } \
 	    | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
 
 # A slice of it; what is left to the whole is the number of points.

@@ -158,6 +158,7 @@ int main(int argc, char **argv)
     actors_begin();
     for (scene = scenes; scene < end; scene++)
         plays += argc < 2 || strstr(scene->name, argv[1]);
+    CHECK(plays); /* else no operation has such a name */
     for (scene = scenes; scene < end; scene++) {
         uint64_t before = all;
         double begun = seconds();

@@ -90,6 +90,7 @@ int main(int argc, char **argv)
             (unsigned long long)(unreached - missed));
         fflush(stdout);
     }
+    CHECK(points); /* else no operation has such a name */
     printf("killed and frozen before %llu instructions (%llu not reached; %llu times another way was taken), %.1f s\n",
         (unsigned long long)points, (unsigned long long)unreached, (unsigned long long)strayed, seconds() - start);
     return 0;
