@@ -41,7 +41,7 @@ cdef class Attachment:
     cdef int check_sending(self) except -1
     cdef int begin(self, const shmq_region_options *wanted, const int *handed, shmq_error *error) except? -1
     cdef void settle(self) noexcept
-    cdef int tick(self, const shmq_standing *standing, bint slept) except -1
+    cdef int tick(self, const shmq_standing *standing, bint slept, bint held_up) except -1
     cdef void go_out(self, shmq_attached *place) noexcept
     cdef int recover_dead(self) except -1
     cdef int note_recovered(self, int recovered) noexcept

@@ -15,7 +15,7 @@ from shmq._c cimport (
     shmq_wake_everybody,
 )
 from shmq._files cimport (
-    SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_REGION_ATTACH,
+    SHMQ_ERROR_GONE, SHMQ_ERROR_NOT_FOUND, SHMQ_REGION_ATTACH, SHMQ_SWEEP_NS, SHMQ_SWEEP_SOON_NS,
     shmq_attached, shmq_error, shmq_fork_disown, shmq_guard_install, shmq_os_now, shmq_region,
     shmq_region_attach_handed, shmq_region_create_anonymous, shmq_region_hand, shmq_region_list, shmq_region_look,
     shmq_region_open, shmq_region_options, shmq_region_recover, shmq_region_sweep_due, shmq_region_tell_loss,
@@ -254,8 +254,11 @@ cdef class Attachment:
         self.look_for_loss()
         return self.check()
 
-    cdef int tick(self, const shmq_standing *standing, bint slept) except -1:
-        """Between two tries of a wait that began under `standing`: signals, memory that went away, and who died."""
+    cdef int tick(self, const shmq_standing *standing, bint slept, bint held_up) except -1:
+        """Between two tries of a wait that began under `standing`: signals, memory that went away, and who died.
+
+        Who is `held_up`, by a full queue or for want of blocks, looks for the dead soon.
+        """
         cdef uint64_t now
         PyErr_CheckSignals()
         now = shmq_os_now()
@@ -265,7 +268,8 @@ cdef class Attachment:
         self.check_same(standing, "a wait that was interrupted")
         if slept and self.actor.cache.blocks:
             shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
-        self.note_recovered(shmq_region_sweep_due(&self.place.region, now))
+        self.note_recovered(shmq_region_sweep_due(&self.place.region, now,
+                                                 SHMQ_SWEEP_SOON_NS if held_up else SHMQ_SWEEP_NS))
         return 0
 
     cdef void go_out(self, shmq_attached *place) noexcept:

@@ -9,7 +9,7 @@ from shmq._c cimport (
     shmq_await_sleep, shmq_await_spin, shmq_queue_count, shmq_queue_describe, shmq_queue_info, shmq_queue_ref,
     shmq_queue_ref_init, shmq_spin_init,
 )
-from shmq._files cimport shmq_attached, shmq_os_now, shmq_standing
+from shmq._files cimport SHMQ_SWEEP_SOON_NS, shmq_attached, shmq_os_now, shmq_standing
 from shmq._types cimport explain
 
 cdef uint64_t SIGNAL_SLICE_NS = 10000000   # an endless spin looks for signals this often
@@ -81,7 +81,8 @@ cdef class Endpoint:
     cdef int wait(self, const shmq_queue_ref *ref, uint64_t started, uint64_t deadline, bint *slept) except -1:
         """Wait a while for a queue to change; returns so that the caller can try again. `ref` is the caller's own copy.
 
-        Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes.
+        Spins at first, then sleeps a slice at a time. Between slices it looks for signals and for dead processes;
+        who finds a queue full sleeps a little first, so that somebody has looked since the queue was full.
         """
         cdef Attachment region = self.region
         cdef shmq_attached *place = region.place
@@ -105,12 +106,14 @@ cdef class Endpoint:
                                            min(spin_until - now, SIGNAL_SLICE_NS),
                                            &self.spin if self.fixed_spin <= 1e9 else NULL)
                 if not news:
-                    region.tick(standing, False)
+                    region.tick(standing, False, not self.receives)
             else:
+                if not self.receives and not slept[0]:
+                    limit = min(limit, SHMQ_SWEEP_SOON_NS)
                 with nogil:
                     shmq_await_sleep(region.map, ref, self.receives, limit)
                 slept[0] = True
-                region.tick(standing, True)
+                region.tick(standing, True, not self.receives)
         finally:
             region.go_out(place)
         if not self.standing.open:

@@ -68,7 +68,8 @@ cdef extern from "shmq/shmq.h" nogil:
     void shmq_fork_disown(shmq_estate *estate)
     int shmq_region_recover(shmq_region *region, shmq_error *error)
     void shmq_region_refusal(shmq_region *region, shmq_error *error)
-    int shmq_region_sweep_due(shmq_region *region, uint64_t now)
+    const uint64_t SHMQ_SWEEP_NS, SHMQ_SWEEP_SOON_NS
+    int shmq_region_sweep_due(shmq_region *region, uint64_t now, uint64_t interval)
     int shmq_region_list(const char *directory, shmq_region_visit *visit, void *context, shmq_error *error)
     int shmq_region_unlink(const char *name, const char *directory, c_bool missing_ok, shmq_error *error)
     int shmq_region_need_inbox(shmq_region *region, shmq_error *error)

@@ -42,7 +42,7 @@ cdef int lend_slowly(Attachment region, uint64_t nbytes, object timeout, shmq_ho
     shmq_cache_resize(region.actor)  # its share, of as many processes as there are now
     while True:
         seq = shmq_wait_announce(point)
-        region.tick(standing, False)
+        region.tick(standing, False, True)
         result = shmq_loan(region.actor, nbytes, hold)
         if result == SHMQ_OK:
             return 0

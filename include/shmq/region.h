@@ -458,13 +458,13 @@ static inline int shmq_region_recover(struct shmq_region *region, struct shmq_er
     return shmq_error_set_os(error, "lock", recovered);
 }
 
-/* Recover if the interval's turn is due and nobody took it. `now` in monotonic ns. Returns as shmq_region_recover;
- * 0 where another does it. */
-static inline int shmq_region_sweep_due(struct shmq_region *region, uint64_t now)
+/* Recover if nobody has looked for the dead within `interval` ns (SHMQ_SWEEP_NS, SHMQ_SWEEP_SOON_NS). `now` in
+ * monotonic ns. Returns as shmq_region_recover; 0 where another does it. */
+static inline int shmq_region_sweep_due(struct shmq_region *region, uint64_t now, uint64_t interval)
 {
     struct shmq_error error;
 
-    return shmq_sweep_take(&region->map, now) ? shmq_region_recover(region, &error) : 0;
+    return shmq_sweep_take(&region->map, now, interval) ? shmq_region_recover(region, &error) : 0;
 }
 
 /* ---- the memory goes away -------------------------------------------------------------------------------- */
@@ -642,7 +642,7 @@ static inline int shmq_region_begin(struct shmq_region *region, const struct shm
     if (result == SHMQ_OK && options->prefault)
         shmq_os_prefault(region->map.data, region->map.geometry.data_size, !region->receive_only);
     if (result == SHMQ_OK)
-        (void)shmq_region_sweep_due(region, shmq_os_now());
+        (void)shmq_region_recover(region, error);
     if (shmq_region_is_lost(region))
         result = shmq_region_look(region, error);
     if (result)

@@ -10,7 +10,8 @@
 #include "lock.h"
 #include "recover.h"
 
-#define SHMQ_SWEEP_NS 25000000ull /* one process of the region looks for the dead this often */
+#define SHMQ_SWEEP_NS 25000000ull     /* while anybody waits, one process of the region looks for the dead this often */
+#define SHMQ_SWEEP_SOON_NS 5000000ull /* … and so often while somebody is held up by what the dead may have */
 
 /* If the process in `slot` is dead, close it. 1, 0, or -errno. */
 static inline int shmq_sweep_slot(const struct shmq_map *map, const struct shmq_lock_probe *probe, uint32_t slot)
@@ -66,14 +67,15 @@ static inline int shmq_sweep(const struct shmq_map *map, const struct shmq_files
     return result < 0 ? result : closed;
 }
 
-/* Take this interval's turn: true for one process only. `now` in monotonic ns. A turn further ahead than an interval
- * was written by nobody sane, or under another clock, and counts as due [U12]. */
-static inline bool shmq_sweep_take(const struct shmq_map *map, uint64_t now)
+/* Take the turn to look, if the last look was `interval` ns ago, up to SHMQ_SWEEP_NS: true for one process only. `now`
+ * in monotonic ns. A turn further ahead than SHMQ_SWEEP_NS was written by nobody sane, or under another clock, and
+ * counts as due [U12]. */
+static inline bool shmq_sweep_take(const struct shmq_map *map, uint64_t now, uint64_t interval)
 {
     uint64_t *sweep_at = &map->header->sweep_at;
     uint64_t due = shmq_load_acquire(sweep_at, SHMQ_READ); /* only a turn: nothing is read on its strength */
 
-    if (now < due && due - now <= SHMQ_SWEEP_NS)
+    if (now < due && due - now > SHMQ_SWEEP_NS - interval && due - now <= SHMQ_SWEEP_NS)
         return false;
     return shmq_cas_acq_rel(sweep_at, due, now + SHMQ_SWEEP_NS, SHMQ_SWEEP);
 }

@@ -407,17 +407,21 @@ static void u12_a_sweep_far_ahead_counts_as_due(void)
     world_holder_end(&dead, true);
     sweep_at = &region.map.header->sweep_at;
     *sweep_at = now + 1;
-    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 0);
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now, SHMQ_SWEEP_NS), 0);
     *sweep_at = now + SHMQ_SWEEP_NS;
-    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 0); /* just taken by another */
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now, SHMQ_SWEEP_NS), 0); /* just taken by another */
     *sweep_at = now + SHMQ_SWEEP_NS + 1;
-    CHECK_EQUAL(shmq_region_sweep_due(&region, now), 1); /* nobody can have taken it so far ahead */
+    CHECK_EQUAL(shmq_region_sweep_due(&region, now, SHMQ_SWEEP_NS), 1); /* nobody can have taken it so far ahead */
     CHECK_EQUAL(*sweep_at, now + SHMQ_SWEEP_NS);
     *sweep_at = UINT64_MAX;
-    CHECK(shmq_sweep_take(&region.map, now));
-    CHECK(!shmq_sweep_take(&region.map, now)); /* once an interval */
-    CHECK(!shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS - 1));
-    CHECK(shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS));
+    CHECK(shmq_sweep_take(&region.map, now, SHMQ_SWEEP_NS));
+    CHECK(!shmq_sweep_take(&region.map, now, SHMQ_SWEEP_NS)); /* once an interval */
+    CHECK(!shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS - 1, SHMQ_SWEEP_NS));
+    CHECK(shmq_sweep_take(&region.map, now + SHMQ_SWEEP_NS, SHMQ_SWEEP_NS));
+    now += SHMQ_SWEEP_NS;
+    CHECK(!shmq_sweep_take(&region.map, now + SHMQ_SWEEP_SOON_NS - 1, SHMQ_SWEEP_SOON_NS));
+    CHECK(shmq_sweep_take(&region.map, now + SHMQ_SWEEP_SOON_NS, SHMQ_SWEEP_SOON_NS)); /* who is held up */
+    CHECK_EQUAL(*sweep_at, now + SHMQ_SWEEP_SOON_NS + SHMQ_SWEEP_NS);
     shmq_region_close(&region);
 }
 

@@ -236,7 +236,6 @@ static inline void world_make(void)
 {
     world_none();
     world_enter();
-    mine.region.map.header->sweep_at = 0; /* who attaches takes the turn, however long ago the last one was */
 }
 
 static inline void world_name(void)
