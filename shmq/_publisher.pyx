@@ -74,6 +74,8 @@ cdef class Publisher(Lender):
         finally:
             if standing.attached:
                 shmq_publish_finish(self.region.actor, &self.publisher, publication)
+        if not standing.open:
+            self.refuse()  # the room it found was that of memory that had gone
         return 0
 
     @property

@@ -75,6 +75,8 @@ cdef class Sender(Lender):
                     shmq_await_leave(self.region.map, &self.ref, False)
             if result == SHMQ_OK:
                 shmq_spin_learn(&self.spin, shmq_os_now() - started)
+        if not standing.open:
+            self.refuse()  # the room it found was that of memory that had gone
         if result == SHMQ_OK:
             return 1
         if result == SHMQ_DROPPED:
