@@ -51,6 +51,8 @@ static inline void shmq_prefetch_write(const void *line)
 #endif
 }
 
+static inline void shmq_prefetch_read(const void *line) { __builtin_prefetch(line, 0); }
+
 #ifdef SHMQ_SIMULATOR
 
 enum shmq_order { SHMQ_RELAXED, SHMQ_ACQUIRE, SHMQ_RELEASE, SHMQ_ACQ_REL, SHMQ_SEQ_CST };

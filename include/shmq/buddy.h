@@ -10,7 +10,8 @@
  * while its unit is split; the unit is then a set node of the tier above. Node 1 is used in the top tier only.
  *
  * A node's bit is written only by the owner of the node's head block word, so that after a death the bit tells the
- * truth: OWNED with the bit clear is an allocation or a free that did not finish.
+ * truth: OWNED with the bit clear is an allocation or a free that did not finish. Such blocks stand in one word only,
+ * the one that the process has told beforehand (A0); all others that are in use are set nodes of active words.
  *
  * Any number of processes may call at once. Lock-free: a step fails only because another process's step succeeded.
  */
@@ -81,25 +82,11 @@ static inline uint32_t shmq_buddy_next_word(const struct shmq_map *map, uint32_t
     return count;
 }
 
-/* The next block, from `block` on, whose block word can ever have been used; `granules` where there is none.
- * Skips what no split has reached, so that a scan of a large, little used region is short. */
-static inline uint32_t shmq_scan_next(const struct shmq_map *map, uint32_t block)
+/* Tell which buddy word this process is about to change, so that its closer finds a block that is OWNED while its bit
+ * is clear: nothing else leads there. One word is enough: a batch stays in one, and is finished before the next. */
+static inline void shmq_buddy_tell(const struct shmq_actor *actor, uint32_t tier, uint32_t word)
 {
-    const struct shmq_geometry *g = &map->geometry;
-
-    while (block < g->granules) {
-        uint32_t tier = g->tiers - 1;
-
-        if (block % SHMQ_UNITS > 1) /* its neighbour was visited, so the unit is split */
-            return block;
-        for (; tier > 0 && block & ((1u << 5 * tier) - 1); tier--)
-            if (!shmq_split_marked(map, tier - 1, block >> 5 * tier))
-                break;
-        if (!(block & ((1u << 5 * tier) - 1)))
-            return block;
-        block = ((block >> 5 * tier) + 1) << 5 * tier;
-    }
-    return g->granules;
+    shmq_store_release(&actor->map->process[actor->slot].buddy_word, (uint64_t)tier << 32 | word, SHMQ_A0);
 }
 
 /* Set up the buddy words of a zeroed region that nobody else can see. Nodes beyond the last granule are taken for
@@ -169,6 +156,7 @@ static inline uint32_t shmq_word_claim(struct shmq_actor *actor, uint32_t tier, 
     if (!(tree & SHMQ_WORD_ACTIVE))
         return 0;
     shmq_word_prefetch(map, tier, word, level, want, tree);
+    shmq_buddy_tell(actor, tier, word);
     for (uint64_t left = shmq_word_candidates(tree, level); left && claimed < want; left &= left - 1) {
         uint32_t bit = (uint32_t)__builtin_ctzll(left), head;
         uint64_t old;
@@ -310,7 +298,10 @@ static inline void shmq_buddy_try_merge(struct shmq_actor *actor, uint32_t tier,
     uint64_t old = shmq_load_acquire(&map->block[head].word, SHMQ_READ); /* pairs with F2 */
     uint64_t mine = shmq_block_word(shmq_block_gen(old), 5 * (tier + 1), SHMQ_STATE_OWNED, 0, actor->slot);
 
-    if (shmq_block_state(old) != SHMQ_STATE_FREE || !shmq_cas_acq_rel(&map->block[head].word, old, mine, SHMQ_M1))
+    if (shmq_block_state(old) != SHMQ_STATE_FREE)
+        return;
+    shmq_buddy_tell(actor, tier + 1, word / SHMQ_UNITS); /* a unit merged meanwhile is claimed with its bit clear */
+    if (!shmq_cas_acq_rel(&map->block[head].word, old, mine, SHMQ_M1))
         return;
     if (shmq_cas_acq_rel(&map->word[tier][word], SHMQ_WORD_ACTIVE, 0, SHMQ_M2))
         shmq_buddy_free(actor, head);
@@ -360,6 +351,7 @@ static inline int shmq_buddy_free_some(struct shmq_actor *actor, uint32_t *block
         count = left;
         if (!members)
             continue;
+        shmq_buddy_tell(actor, first.tier, first.word);
         tree = shmq_fetch_and_acq_rel(&map->word[first.tier][first.word], ~bits, SHMQ_F1);
         for (uint32_t i = 0; i < members; i++) {
             if (tree & bit[i])

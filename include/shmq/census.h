@@ -3,9 +3,9 @@
 #ifndef SHMQ_CENSUS_H
 #define SHMQ_CENSUS_H
 
-#include "buddy.h"
 #include "names.h"
 #include "queue.h"
+#include "scan.h"
 
 /* What one process holds. */
 struct shmq_holdings {
@@ -98,11 +98,15 @@ static inline void shmq_census_count(struct shmq_census *census, const struct sh
     }
 }
 
-/* Count. `census` is large: keep it off small stacks. Wait-free; O(granules ever used). */
+/* Count. `census` is large: keep it off small stacks. Wait-free; O(blocks in use). What somebody is just allocating or
+ * freeing is not in it. */
 static inline void shmq_census_take(struct shmq_census *census, const struct shmq_map *map)
 {
+    struct shmq_scan scan;
+
     memset(census, 0, sizeof *census);
-    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+    shmq_scan_begin(&scan, map, 0);
+    for (uint32_t block; (block = shmq_scan_next(&scan)) < map->geometry.granules;) {
         uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
 
         if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
@@ -137,12 +141,25 @@ static inline bool shmq_published_elsewhere(const struct shmq_actor *actor, uint
     return false;
 }
 
+/* How many blocks the process is just allocating or freeing, or has died over. */
+static inline uint64_t shmq_unsettled(const struct shmq_map *map, uint32_t slot)
+{
+    uint32_t unit = 0;
+    uint64_t count = 0, word;
+
+    while (shmq_scan_unsettled(map, slot, &unit, &word) < map->geometry.granules)
+        count++;
+    return count;
+}
+
 static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *actor)
 {
     const struct shmq_map *map = actor->map;
     uint64_t owned = 0, cached = 0;
+    struct shmq_scan scan;
 
-    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+    shmq_scan_begin(&scan, map, 0);
+    for (uint32_t block; (block = shmq_scan_next(&scan)) < map->geometry.granules;) {
         uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
         uint32_t state = shmq_block_state(word);
         bool other = state == SHMQ_STATE_OWNED && shmq_block_owner(word) != actor->slot;
@@ -155,8 +172,10 @@ static inline enum shmq_hope shmq_blocks_elsewhere(const struct shmq_actor *acto
         owned += other;
     }
     for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++)
-        if (slot != actor->slot)
+        if (slot != actor->slot) {
+            owned += shmq_unsettled(map, slot);
             cached += shmq_load_acquire(&map->process[slot].cached, SHMQ_READ) >> 32; /* pairs with P_CACHED */
+        }
     return owned > cached ? SHMQ_HOPE_HELD : owned ? SHMQ_HOPE_CACHED : SHMQ_HOPE_NONE;
 }
 
@@ -174,8 +193,10 @@ static inline uint64_t shmq_queue_count(const struct shmq_queue_ref *ref)
 static inline uint64_t shmq_undelivered(const struct shmq_map *map)
 {
     uint64_t count = 0;
+    struct shmq_scan scan;
 
-    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+    shmq_scan_begin(&scan, map, 0);
+    for (uint32_t block; (block = shmq_scan_next(&scan)) < map->geometry.granules;) {
         uint32_t state = shmq_block_state(shmq_load_acquire(&map->block[block].word, SHMQ_READ)); /* S1, C3_REQUEUE */
 
         count += state == SHMQ_STATE_QUEUED || state == SHMQ_STATE_REQUEUE;

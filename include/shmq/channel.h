@@ -466,11 +466,13 @@ SHMQ_SELDOM int shmq_receive_requeued(struct shmq_actor *actor, const struct shm
 {
     const struct shmq_map *map = actor->map;
     uint32_t start = actor->requeue_scan;
+    struct shmq_scan scan;
 
     for (int wrapped = 0; wrapped < 2; wrapped++) {
         uint32_t block = wrapped ? 0 : start, end = wrapped ? start : map->geometry.granules;
 
-        for (; (block = shmq_scan_next(map, block)) < end; block++) {
+        shmq_scan_begin(&scan, map, block);
+        while ((block = shmq_scan_next(&scan)) < end) {
             uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with C3_REQUEUE */
             int result;
 

@@ -31,6 +31,7 @@ static inline uint32_t shmq_layout_hash(void)
         (uint32_t)offsetof(struct shmq_header, dir), (uint32_t)offsetof(struct shmq_header, sweep_at),
         (uint32_t)offsetof(struct shmq_header, wanted), (uint32_t)offsetof(struct shmq_header, wanted_seq),
         (uint32_t)sizeof(struct shmq_process), (uint32_t)offsetof(struct shmq_process, name),
+        (uint32_t)offsetof(struct shmq_process, buddy_word),
         (uint32_t)sizeof(struct shmq_queue), (uint32_t)offsetof(struct shmq_queue, head),
         (uint32_t)offsetof(struct shmq_queue, dropped), (uint32_t)offsetof(struct shmq_queue, flags),
         (uint32_t)offsetof(struct shmq_queue, base), (uint32_t)offsetof(struct shmq_queue, config),

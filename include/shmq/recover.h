@@ -76,12 +76,14 @@ static inline void shmq_closer_meet(struct shmq_closer *closer, uint32_t block, 
     }
 }
 
-/* Visit every block word that can ever have been used. */
+/* Visit every block in use. */
 static inline void shmq_closer_scan(struct shmq_closer *closer)
 {
     const struct shmq_map *map = closer->as->map;
+    struct shmq_scan scan;
 
-    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+    shmq_scan_begin(&scan, map, 0);
+    for (uint32_t block; (block = shmq_scan_next(&scan)) < map->geometry.granules;) {
         uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with A1, S1, R1 */
 
         if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
@@ -150,6 +152,7 @@ static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
     memset(&closer->requeued, 0, sizeof closer->requeued);
     closer->count = closer->published_count = 0;
     shmq_cache_forget(closer->as); /* the scan frees what it held */
+    shmq_closer_settle_buddy(closer->as);
     shmq_closer_shut_queues(closer->as);
     shmq_closer_drain_queues(closer->as);
     shmq_closer_scan(closer);

@@ -7,9 +7,9 @@
 #ifndef SHMQ_RETIRE_H
 #define SHMQ_RETIRE_H
 
-#include "buddy.h"
 #include "names.h"
 #include "queue.h"
+#include "scan.h"
 #include "wait.h"
 
 /* What a drain has to do with a slot's message. */
@@ -130,8 +130,10 @@ static inline void shmq_requeue_drop_stale(struct shmq_actor *actor, uint32_t bl
 static inline void shmq_requeue_drop_all(struct shmq_actor *actor, uint32_t qid)
 {
     const struct shmq_map *map = actor->map;
+    struct shmq_scan scan;
 
-    for (uint32_t block = 0; (block = shmq_scan_next(map, block)) < map->geometry.granules; block++) {
+    shmq_scan_begin(&scan, map, 0);
+    for (uint32_t block; (block = shmq_scan_next(&scan)) < map->geometry.granules;) {
         uint64_t word = shmq_load_seq_cst(&map->block[block].word, SHMQ_READ); /* after QC1: races C3_REQUEUE [M3] */
 
         if (shmq_block_state(word) == SHMQ_STATE_REQUEUE && shmq_block_queue(word) == qid + 1)

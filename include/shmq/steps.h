@@ -10,6 +10,7 @@
 #define SHMQ_STEPS(X)                                                                        \
     X(READ, "a load that no later write depends on being fresh")                             \
     /* buddy: allocate, split, free, merge */                                                \
+    X(A0, "tell which buddy word is about to change")                                        \
     X(A1, "claim the head's block word FREE -> OWNED")                                       \
     X(A2, "set the node bit in the buddy word")                                              \
     X(A3, "undo A1: the node was taken or its word went inactive")                           \

@@ -127,29 +127,60 @@ static void merge(struct sim_process *self)
     sim_operation_end();
 }
 
+static void stage_merged_word(void)
+{
+    stage_empty_word();
+    merge_behind();
+}
+
+/* It found the word empty, and stood still until somebody else had merged it. */
+static void merge_again(struct sim_process *self)
+{
+    uint32_t word = self->actor.word_hint[0];
+
+    if (sim_map.geometry.tiers > 1 && (word + 1) * SHMQ_UNITS <= granules)
+        shmq_buddy_try_merge(&self->actor, 0, word);
+    sim_operation_end();
+}
+
 void sim_test_merge_stops_or_dies(void)
 {
     static const struct sim_stop killed = { stage_empty_word, merge, NULL, NULL, SIM_DIES };
+    static const struct sim_stop late = { stage_merged_word, merge_again, NULL, NULL, SIM_DIES };
     static const struct sim_stop stopped = { stage_empty_word, merge, loan_behind, NULL, SIM_GOES_ON };
 
     for_all_sizes(&killed);
+    for_all_sizes(&late);
     for_all_sizes(&stopped);
 }
 
 /* ---- U14: the scan sees every block in use ---- */
 
-/* Every block word that is not FREE is visited. */
+static bool is_unsettled(uint32_t block)
+{
+    uint64_t word;
+    uint32_t unit = 0, found;
+
+    while ((found = shmq_scan_unsettled(&sim_map, shmq_block_owner(sim_map.block[block].word), &unit, &word))
+        < granules)
+        if (found == block)
+            return true;
+    return false;
+}
+
+/* Every block word that is not FREE is visited, or stands in the word that its owner has told. */
 static void check_scan(void)
 {
-    uint32_t next = 0;
+    struct shmq_scan scan;
+    uint32_t next;
 
+    shmq_scan_begin(&scan, &sim_map, 0);
+    next = shmq_scan_next(&scan);
     for (uint32_t block = 0; block < granules; block++) {
-        while (next < block)
-            next = shmq_scan_next(&sim_map, next + 1);
-        SIM_CHECK(next == block || shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FREE,
-            "the scan skips block %u of %u, which is in use", block, granules);
+        SIM_CHECK(next <= block || shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FREE
+                || is_unsettled(block), "the scan skips block %u of %u, which is in use", block, granules);
         if (next == block)
-            next = block + 1 < granules ? shmq_scan_next(&sim_map, block + 1) : granules;
+            next = shmq_scan_next(&scan);
     }
 }
 

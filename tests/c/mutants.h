@@ -61,6 +61,7 @@
         "step 1 of the same close read these flags after the death, and C3_RECHECK looks again")                       \
     CAUGHT(C3_RECHECK, STALE_LOAD, "directed: a queue deleted during a close keeps no requeued message")               \
     EQUIVALENT(W5, STALE_LOAD, "an older futex value only makes the sleep return at once")                             \
+    CAUGHT(A0, SKIP, "directed: an allocator may die at any step")                                                     \
     CAUGHT(A1, SKIP, "directed: a receiver of a former incarnation takes nothing from the next")                       \
     CAUGHT(A2, SKIP, "directed: a receiver of a former incarnation takes nothing from the next")                       \
     CAUGHT(M1, SKIP, "directed: a scan sees every block that a split uncovered")                                       \
@@ -130,6 +131,7 @@
     CAUGHT(P_CACHED, SKIP, "random")                                                                                   \
     CAUGHT(C4_RQ, SKIP, "directed: a forwarded message survives its forwarder's death at any step")                    \
     CAUGHT(C5, SKIP, "directed: the record of a closed queue stays taken while its messages are held")                 \
+    CAUGHT(A0, SWAP_NEXT, "directed: an allocator may die at any step")                                                \
     CAUGHT(A1, SWAP_NEXT, "directed: a receiver of a former incarnation takes nothing from the next")                  \
     CAUGHT(A2, SWAP_NEXT, "directed: senders that wait for space are not forgotten")                                   \
     CAUGHT(M1, SWAP_NEXT, "directed: a scan sees every block that a split uncovered")                                  \
@@ -185,7 +187,8 @@
     EQUIVALENT(R2_HEAD, SWAP_NEXT, "a hint: it costs a walk")                                                          \
     EQUIVALENT(R2_SEQ, SWAP_NEXT, "the receiver alone reads it before its death")                                      \
     EQUIVALENT(R_COUNT, SWAP_NEXT, "nothing follows it in its operation")                                              \
-    CAUGHT(ACK, SWAP_NEXT, "directed: a slot that a dead taker left is cleared once")                                  \
+    EQUIVALENT(ACK, SWAP_NEXT,                                                                                         \
+        "whose owner died while its bit was clear is free, whatever queue it came from")                               \
     EQUIVALENT(Q1_SLOT, SWAP_NEXT, "nobody looks at a queue that is being built")                                      \
     CAUGHT(Q1_FIELD, SWAP_NEXT, "directed: a helper does not open the half-built queue of a later maker")              \
     CAUGHT(QC4, SWAP_NEXT, "directed: a slot that a dead taker left is cleared once")                                  \

@@ -181,8 +181,12 @@ static uint64_t perform(struct sim_pending *write)
     if (fibre->delayed && fibre->late.word == write->word)
         late_write_happens();
     take_effect(write);
-    fibre->last_write = write->step;
     count(write->step)->writes++;
+    if (write->step == SHMQ_A0 && !(fibre->delayed && fibre->late.step == SHMQ_A0)) {
+        sim_crash_point(SHMQ_A0); /* a note about what comes: the write that a swap puts off passes it, too */
+        return seen;
+    }
+    fibre->last_write = write->step;
     sim_crash_point(write->step);
     late_write_happens();
     return seen;

@@ -516,59 +516,132 @@ static void what_a_dead_process_had_cached_is_free_again(void)
 
 /* ---- scan ------------------------------------------------------------------------------------------------ */
 
-/* Straight from the definition: a block can have been used if the word of its own tier was ever active. */
-static bool reachable(uint32_t block)
+/* Straight from the definition: a set node of an active word all of whose ancestors are set nodes of active words. */
+static bool in_use(uint32_t block, uint32_t *order)
 {
-    uint32_t tier = 0, top = arena.map.geometry.tiers - 1;
+    uint32_t top = arena.map.geometry.tiers - 1;
 
-    while (tier < top && block % (1u << 5 * (tier + 1)) == 0)
-        tier++;
-    return tier == top || shmq_split_marked(&arena.map, tier, block >> 5 * (tier + 1));
-}
+    for (uint32_t tier = top + 1; tier-- > 0;) {
+        uint32_t levels = tier == top ? 6 : 5, unit = block >> 5 * tier;
+        uint64_t tree = arena.map.word[tier][unit / SHMQ_UNITS];
 
-static void check_scan(void)
-{
-    uint32_t next = 0;
-
-    for (uint32_t block = 0; block < arena.map.geometry.granules; block++) {
-        if (!reachable(block)) {
-            CHECK_EQUAL(shmq_block_state(arena_word(block)), SHMQ_STATE_FREE);
-            continue;
+        if (!(tree & SHMQ_WORD_ACTIVE))
+            return false;
+        for (uint32_t level = levels; level-- > 0;) {
+            *order = 5 * tier + level;
+            if (block % (1u << *order) == 0 && tree >> ((SHMQ_UNITS >> level) + (unit % SHMQ_UNITS >> level)) & 1)
+                return true;
         }
-        next = shmq_scan_next(&arena.map, next);
-        CHECK_EQUAL(next, block);
-        next++;
+        if (!(tree >> (SHMQ_UNITS + unit % SHMQ_UNITS) & 1))
+            return false;
     }
-    CHECK_EQUAL(shmq_scan_next(&arena.map, next), arena.map.geometry.granules);
+    return false;
 }
 
-static void a_scan_visits_exactly_what_can_have_been_used(void)
+/* The scan visits every block in use, in order, none twice, and besides only heads of split units. */
+static void check_scan(uint32_t from)
+{
+    struct shmq_scan scan;
+    uint32_t block = from, next, order;
+
+    shmq_scan_begin(&scan, &arena.map, from);
+    do {
+        next = shmq_scan_next(&scan);
+        CHECK(next >= block);
+        for (; block < next; block++)
+            CHECK(!in_use(block, &order));
+        if (next < arena.map.geometry.granules && !in_use(next, &order))
+            CHECK_EQUAL(next % SHMQ_UNITS, 0);
+        block++;
+    } while (next < arena.map.geometry.granules);
+    CHECK_EQUAL(next, arena.map.geometry.granules);
+    CHECK_EQUAL(shmq_scan_next(&scan), arena.map.geometry.granules);
+}
+
+static void a_scan_visits_all_that_is_in_use_from_wherever_it_begins(void)
 {
     for (size_t i = 0; i < ARENA_COUNT(sizes); i++) {
         uint64_t seed = i;
         uint32_t block;
 
         make(sizes[i]);
-        check_scan();
+        check_scan(0);
         for (int n = 0; n < 12; n++) {
             uint32_t order = (uint32_t)(arena_random(&seed) % (arena.map.geometry.max_order + 1));
 
             me.word_hint[0] = (uint32_t)(arena_random(&seed) % arena.map.geometry.word_count[0]);
             (void)shmq_buddy_alloc(&me, order, &block);
-            check_scan();
+            check_scan(0);
+            check_scan((uint32_t)(arena_random(&seed) % arena.map.geometry.granules));
         }
         arena_close(1);
-        check_scan(); /* what was once split stays marked */
+        check_scan(0);
     }
 }
 
 static uint32_t visited(void)
 {
+    struct shmq_scan scan;
     uint32_t count = 0;
 
-    for (uint32_t block = 0; (block = shmq_scan_next(&arena.map, block)) < arena.map.geometry.granules; block++)
-        count++;
+    for (shmq_scan_begin(&scan, &arena.map, 0); shmq_scan_next(&scan) < arena.map.geometry.granules; count++)
+        ;
     return count;
+}
+
+static void what_is_free_again_costs_a_scan_nothing(void)
+{
+    uint32_t block[64];
+
+    make(1 << 15);
+    CHECK_EQUAL(visited(), 0);
+    for (uint32_t i = 0; i < 64; i++) {
+        me.word_hint[0] = i * 16 % arena.map.geometry.word_count[0];
+        CHECK_EQUAL(shmq_buddy_alloc(&me, 0, &block[i]), SHMQ_OK);
+    }
+    CHECK(visited() >= 64);
+    for (uint32_t i = 0; i < 64; i++)
+        CHECK_EQUAL(shmq_buddy_free(&me, block[i]), SHMQ_OK);
+    shmq_buddy_merge(&me);
+    CHECK_EQUAL(visited(), 0);
+}
+
+static void a_block_that_is_claimed_and_not_entered_is_found_in_the_word_that_was_told(void)
+{
+    uint64_t word;
+    uint32_t unit = 0, block;
+
+    make(1024);
+    CHECK_EQUAL(shmq_buddy_alloc(&me, 0, &block), SHMQ_OK);
+    CHECK_EQUAL(shmq_scan_unsettled(&arena.map, 1, &unit, &word), 1024);
+    arena.map.word[0][block / 32] &= ~(1ull << (32 + block % 32)); /* as after A1 or F1 */
+    unit = 0;
+    CHECK_EQUAL(shmq_scan_unsettled(&arena.map, 1, &unit, &word), block);
+    CHECK_EQUAL(word, arena_word(block));
+    CHECK_EQUAL(unit, block % 32 + 1);
+    CHECK_EQUAL(shmq_scan_unsettled(&arena.map, 1, &unit, &word), 1024);
+    CHECK_EQUAL(shmq_unsettled(&arena.map, 1), 1);
+    CHECK_EQUAL(shmq_unsettled(&arena.map, 2), 0);
+    arena_close(1);
+    arena_check_all_free();
+}
+
+static void a_told_word_that_cannot_be_leads_nowhere(void)
+{
+    static const uint64_t told[] = { ~0ull, 1ull << 32 | 1, 2ull << 32, 32, 0x7fffffffull << 32, 0xffffffff };
+    uint64_t word;
+    uint32_t block;
+
+    make(1024);
+    CHECK_EQUAL(shmq_buddy_alloc(&me, 0, &block), SHMQ_OK);
+    for (size_t i = 0; i < ARENA_COUNT(told); i++) {
+        uint32_t unit = 0;
+
+        arena.map.process[1].buddy_word = told[i];
+        CHECK_EQUAL(shmq_scan_unsettled(&arena.map, 1, &unit, &word), 1024);
+    }
+    arena_close(1);
+    arena_check_all_free();
 }
 
 /* ---- the largest region ---------------------------------------------------------------------------------- */
@@ -580,7 +653,7 @@ static void the_largest_region_can_be_used_from_its_first_to_its_last_granule(vo
     arena_make_huge(9, SHMQ_MAX_GRANULES, 2, 1);
     arena_enter(&me, 1);
     CHECK_EQUAL(arena.map.geometry.tiers, 6);
-    CHECK(visited() < 400); /* unit heads of the top tier, and the tail, which is split for ever */
+    CHECK_EQUAL(visited(), 5); /* heads of the units at its end, which are split for ever */
     CHECK_EQUAL(shmq_buddy_alloc(&me, 27, &largest), SHMQ_OK);
     CHECK_EQUAL(largest, 0);
     for (uint32_t order = 27; order-- > 0;) { /* 2^28 - 1 is one block of each order */
@@ -592,9 +665,9 @@ static void the_largest_region_can_be_used_from_its_first_to_its_last_granule(vo
     CHECK_EQUAL(shmq_buddy_free(&me, largest), SHMQ_OK);
     CHECK_EQUAL(shmq_buddy_alloc(&me, 0, &block), SHMQ_OK);
     arena_close(1);
-    CHECK(visited() < 600);
-    for (block = 0; (block = shmq_scan_next(&arena.map, block)) < arena.map.geometry.granules; block++)
-        CHECK_EQUAL(shmq_block_state(arena_word(block)), SHMQ_STATE_FREE);
+    CHECK_EQUAL(visited(), 5);
+    CHECK_EQUAL(shmq_block_state(arena_word(largest)), SHMQ_STATE_FREE);
+    CHECK_EQUAL(shmq_block_state(arena_word(last)), SHMQ_STATE_FREE);
 }
 
 static void a_message_of_the_last_granule_goes_through_a_slot_of_28_bits(void)
@@ -648,7 +721,10 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_refill_puts_the_neighbours_of_the_block_aside),
     CHECK_TEST(a_free_feeds_those_who_wait_for_blocks),
     CHECK_TEST(what_a_dead_process_had_cached_is_free_again),
-    CHECK_TEST(a_scan_visits_exactly_what_can_have_been_used),
+    CHECK_TEST(a_scan_visits_all_that_is_in_use_from_wherever_it_begins),
+    CHECK_TEST(what_is_free_again_costs_a_scan_nothing),
+    CHECK_TEST(a_block_that_is_claimed_and_not_entered_is_found_in_the_word_that_was_told),
+    CHECK_TEST(a_told_word_that_cannot_be_leads_nowhere),
     CHECK_TEST(the_largest_region_can_be_used_from_its_first_to_its_last_granule),
     CHECK_TEST(a_message_of_the_last_granule_goes_through_a_slot_of_28_bits),
 };
