@@ -109,14 +109,24 @@ static inline uint32_t shmq_tickets_left(const struct shmq_map *map, uint32_t bl
     return left;
 }
 
+/* Is the published block one that can be? The process whose it is about to be indexes private memory by its order. One
+ * that cannot is counted, and stays nobody's. */
+static inline bool shmq_ticket_sound(struct shmq_actor *actor, uint32_t block, uint64_t word)
+{
+    bool sound = shmq_block_plausible(actor->map, block, word);
+
+    actor->corrupt += !sound;
+    return sound;
+}
+
 /* After a ticket was given back: if none is left, the block becomes the actor's. Of all who try, one succeeds. */
-static inline bool shmq_ticket_claim_last(const struct shmq_actor *actor, uint32_t block, uint32_t gen, uint64_t *mine)
+static inline bool shmq_ticket_claim_last(struct shmq_actor *actor, uint32_t block, uint32_t gen, uint64_t *mine)
 {
     uint64_t *word = &actor->map->block[block].word;
     uint64_t old = shmq_load_seq_cst(word, SHMQ_T_GEN); /* before the tickets: they are then of this generation */
 
     if (shmq_block_state(old) != SHMQ_STATE_FANOUT || shmq_block_gen(old) != gen
-        || shmq_tickets_left(actor->map, block, gen))
+        || shmq_tickets_left(actor->map, block, gen) || !shmq_ticket_sound(actor, block, old))
         return false;
     *mine = shmq_block_move(old, SHMQ_STATE_OWNED, 0, actor->slot);
     return shmq_cas_acq_rel(word, old, *mine, SHMQ_T_LAST);
@@ -124,14 +134,15 @@ static inline bool shmq_ticket_claim_last(const struct shmq_actor *actor, uint32
 
 /* A subscriber that holds the message alone makes the block its own while its ticket is still set, so that nobody
  * else can claim it meanwhile [M7]. False: others want it, too. */
-static inline bool shmq_ticket_take_over(const struct shmq_actor *actor, struct shmq_ticket ticket, uint64_t *mine)
+static inline bool shmq_ticket_take_over(struct shmq_actor *actor, struct shmq_ticket ticket, uint64_t *mine)
 {
     uint64_t *word = &actor->map->block[ticket.block].word;
     uint64_t old = shmq_load_seq_cst(word, SHMQ_T_GEN);
     uint64_t tickets = shmq_load_seq_cst(shmq_ticket_word(actor->map, ticket.block, ticket.index), SHMQ_READ);
 
     if (shmq_block_state(old) != SHMQ_STATE_FANOUT || shmq_block_gen(old) != ticket.gen
-        || !(tickets & shmq_ticket_seen(ticket.index)) || shmq_tickets_left(actor->map, ticket.block, ticket.gen) != 1)
+        || !(tickets & shmq_ticket_seen(ticket.index)) || shmq_tickets_left(actor->map, ticket.block, ticket.gen) != 1
+        || !shmq_ticket_sound(actor, ticket.block, old))
         return false;
     *mine = shmq_block_move(old, SHMQ_STATE_OWNED, 0, actor->slot);
     return shmq_cas_acq_rel(word, old, *mine, SHMQ_T_ALONE);
