@@ -586,6 +586,7 @@ static inline int shmq_region_open_inbox(struct shmq_region *region, const struc
     struct shmq_error *error)
 {
     char name[SHMQ_NAME_MAX + 1];
+    struct shmq_queue_ref inbox; /* the region has none until it is this process's own */
     int result = SHMQ_IN_USE;
 
     shmq_error_at(error, &region->directory, region->files.name, "admin");
@@ -598,20 +599,20 @@ static inline int shmq_region_open_inbox(struct shmq_region *region, const struc
             snprintf(name, sizeof name, "pid-%llu-%u", (unsigned long long)region->pid, region->self.slot);
         if (i == 1)
             (void)shmq_region_recover(region, error); /* who has the name may be dead */
-        result = shmq_queue_open_inbox(&region->self, name, SHMQ_INBOX_DEPTH, &region->inbox);
+        result = shmq_queue_open_inbox(&region->self, name, SHMQ_INBOX_DEPTH, &inbox);
     }
     if (result == SHMQ_OK || result == SHMQ_NO_SPACE) {
         shmq_name_store(region->map.process[region->self.slot].name, name, SHMQ_P1);
-        if (result == SHMQ_NO_SPACE)
-            region->inbox.queue = NULL;
+        if (result == SHMQ_OK)
+            region->inbox = inbox;
         return SHMQ_OK;
     }
     shmq_error_at(error, &region->directory, region->files.name, "admin");
     if (result != SHMQ_IN_USE)
         return shmq_error_set(error, SHMQ_ERROR_CORRUPT, "dir", 0, 0);
     shmq_error_set(error, SHMQ_ERROR_PROCESS_NAME, "process name", 0, 0);
-    if (shmq_queue_find_inbox(&region->map, name, &region->inbox) == SHMQ_OK)
-        shmq_error_add_pid(error, shmq_load_acquire(&region->map.process[region->inbox.qid].pid, SHMQ_READ));
+    if (shmq_queue_find_inbox(&region->map, name, &inbox) == SHMQ_OK)
+        shmq_error_add_pid(error, shmq_load_acquire(&region->map.process[inbox.qid].pid, SHMQ_READ));
     return error->code;
 }
 

@@ -110,6 +110,52 @@ static void without_a_name_each_attach_gets_one_of_its_own(void)
         shmq_region_close(&regions[i]);
 }
 
+/* As where there was no memory for it when the region was opened. */
+static void lose_inbox(struct shmq_region *region)
+{
+    CHECK_EQUAL(shmq_queue_close(&region->self, &region->inbox), SHMQ_OK);
+    shmq_queue_finish_close(&region->self, &region->inbox);
+    region->inbox.queue = NULL;
+}
+
+static void refuse_inbox_twice(struct shmq_region *region)
+{
+    for (int asked = 0; asked < 2; asked++) {
+        struct shmq_error error;
+
+        CHECK_EQUAL(shmq_region_need_inbox(region, &error), SHMQ_ERROR_PROCESS_NAME);
+        CHECK(error.what != NULL);
+        CHECK(region->inbox.queue == NULL);
+    }
+}
+
+static void an_inbox_that_cannot_be_had_is_refused_each_time(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_ATTACH);
+    struct shmq_region first, second;
+    struct shmq_error error;
+    uint64_t depth, flags;
+
+    world_open(&first, "alpha");
+    options.process = "tester";
+    world_open_with(&second, &options);
+    lose_inbox(&second);
+    shmq_name_store(first.map.name[0].text, "tester", SHMQ_READ); /* the first's has the name … */
+    refuse_inbox_twice(&second);
+    depth = first.map.queue[0].depth;
+    flags = first.map.queue[1].flags;
+    first.map.queue[0].depth = 0;               /* … or is no queue that can be, and the second's is taken */
+    first.map.queue[1].flags |= SHMQ_QUEUE_USED;
+    refuse_inbox_twice(&second);
+    first.map.queue[0].depth = depth;
+    first.map.queue[1].flags = flags;
+    shmq_name_store(first.map.name[0].text, "first", SHMQ_READ);
+    CHECK_EQUAL(shmq_region_need_inbox(&second, &error), SHMQ_OK);
+    CHECK_EQUAL(second.inbox.qid, 1);
+    shmq_region_close(&second);
+    shmq_region_close(&first);
+}
+
 static void an_exclusive_create_refuses_a_name_that_is_taken(void)
 {
     struct shmq_region_options options = world_options("alpha", SHMQ_REGION_CREATE);
@@ -743,8 +789,9 @@ int main(int argc, char **argv)
         CHECK_TEST(a_maker_looks_whether_its_byte_is_held),
         CHECK_TEST(the_second_to_open_attaches_to_the_region_of_the_first),
         CHECK_TEST(another_process_sees_what_this_one_wrote),
-    CHECK_TEST(a_process_name_belongs_to_one_process_until_it_leaves_or_dies),
-    CHECK_TEST(without_a_name_each_attach_gets_one_of_its_own),
+        CHECK_TEST(a_process_name_belongs_to_one_process_until_it_leaves_or_dies),
+        CHECK_TEST(without_a_name_each_attach_gets_one_of_its_own),
+        CHECK_TEST(an_inbox_that_cannot_be_had_is_refused_each_time),
         CHECK_TEST(an_exclusive_create_refuses_a_name_that_is_taken),
         CHECK_TEST(attaching_refuses_a_name_that_is_not_there),
         CHECK_TEST(a_persistent_region_outlives_its_last_process),
