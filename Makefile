@@ -6,6 +6,7 @@
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make tsan      threads as processes under ThreadSanitizer
 # make single-step  each operation, and who recovers it, killed and frozen before each machine instruction (x86-64)
+# make corrupt   shared memory is damaged under the sanitizers while peers work (MUTATIONS=…, SEED=…)
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
@@ -24,14 +25,14 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim single-step step-test bench lint sanitize tsan test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim single-step step-test bench lint sanitize tsan corrupt corrupt-run corrupt-test test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 demo: $(VENV)/with-demo $(VENV)/built
 	$(BIN)/python -m shmq demo
 
-test: c-test sim step-test py-test
+test: c-test sim step-test corrupt-test py-test
 
 py-test: $(VENV)/with-test $(VENV)/built
 	$(BIN)/python -m pytest
@@ -48,7 +49,7 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
-	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] tests/step/*.[ch] bench/*.c)
+	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] tests/step/*.[ch] tests/corrupt/*.[ch] bench/*.c)
 	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
 	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 
@@ -203,6 +204,42 @@ ifeq ($(shell uname -m),x86_64)
 else
 	@echo "single steps: not here, they are written for x86-64"
 endif
+
+# ---- damage -----------------------------------------------------------------------------------------------
+
+CORRUPT := build/corrupt
+CORRUPT_FILES := $(wildcard tests/corrupt/*.h) tests/c/check.h $(HEADERS)
+MUTATIONS ?= 10000000
+CORRUPT_PROGRAMS := $(CORRUPT)/quiet $(CORRUPT)/quiet_without
+
+$(CORRUPT)/%: tests/corrupt/%.c $(CORRUPT_FILES)
+	mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $(SANITIZED) -o $@ $<
+
+# Headers of which each check can be left out.
+$(CORRUPT)/without: tests/corrupt/without.sed $(HEADERS)
+	rm -rf $@
+	mkdir -p $@/shmq
+	for header in $(HEADERS); do sed -f $< $$header > $@/shmq/$${header##*/}; done
+
+$(CORRUPT)/quiet_without: tests/corrupt/quiet.c $(CORRUPT)/without $(CORRUPT_FILES)
+	$(CC) -include tests/corrupt/without.h -I$(CORRUPT)/without $(C_FLAGS) $(SANITIZED) -o $@ $<
+
+# First the checks left out, each of which must be missed.
+corrupt-run:
+	$(BUILD) $(CORRUPT_PROGRAMS)
+	tests/corrupt/self_test.sh $(CORRUPT)/quiet_without $(CORRUPT)/without 1000000
+	@{ for part in $$(seq 0 $$(($(JOBS) - 1))); do \
+	       echo $(CORRUPT)/quiet $$((($(MUTATIONS) + $(JOBS) - 1) / $(JOBS))) $$(($(SEED) + part)); \
+	   done; \
+	} | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW) > $(CORRUPT)/output; status=$$?; cat $(CORRUPT)/output; exit $$status
+
+corrupt: corrupt-run
+	tests/corrupt/record.sh docs/corruption.md $(SEED) < $(CORRUPT)/output
+
+# A slice of it, of which nothing is recorded.
+corrupt-test:
+	@$(MAKE) --no-print-directory corrupt-run MUTATIONS=1000000
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 
