@@ -351,9 +351,9 @@ static inline void shmq_guard_default(int number, bool fault)
 
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_DFL;
-    (void)sigaction(number, &action, NULL);
+    (void)SHMQ_SYSTEM(sigaction, -1, sigaction(number, &action, NULL));
     if (!fault)
-        (void)raise(number);
+        (void)SHMQ_SYSTEM(raise, -1, raise(number));
 }
 
 /* Call a handler with the signals blocked that it asked for, besides those that its thread had blocked. */
@@ -466,7 +466,7 @@ static inline int shmq_guard_install_over(struct shmq_guard *guard, const struct
     action.sa_sigaction = shmq_guard_handler_of(level);
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | (now->sa_flags & SA_RESTART);
     sigfillset(&action.sa_mask);
-    return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
+    return SHMQ_SYSTEM(sigaction, -1, sigaction(SIGBUS, &action, NULL)) ? -errno : 0;
 }
 
 /* Take SIGBUS for this process, or take it back from who took it since. Call it each time before shmq_region_open, in
@@ -476,7 +476,7 @@ static inline int shmq_guard_install(void)
 {
     struct shmq_guard *guard = shmq_guard_enter();
     struct sigaction now;
-    int result = sigaction(SIGBUS, NULL, &now) ? -errno : 0;
+    int result = SHMQ_SYSTEM(sigaction, -1, sigaction(SIGBUS, NULL, &now)) ? -errno : 0;
 
     if (result == 0 && !shmq_guard_is_ours(&now))
         result = shmq_guard_install_over(guard, &now);

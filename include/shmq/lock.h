@@ -51,7 +51,7 @@ static inline void shmq_lock_in_child(void)
     struct shmq_lock_guard *guard = shmq_lock_guard();
 
     for (struct shmq_lock_probe *probe = guard->probes; probe; probe = probe->next)
-        close(probe->fd);
+        shmq_os_close(probe->fd);
     guard->probes = NULL;
     pthread_mutex_unlock(&guard->mutex);
 }

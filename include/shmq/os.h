@@ -2,8 +2,8 @@
 /* The operating system: the only system calls of shmq, each behind a wrapper that decides nothing.
  *
  * A wrapper returns what the call returns, or -errno. Linux; a 64-bit little-endian machine. Every descriptor is
- * close-on-exec. Before each call SHMQ_OS_HOOK(call) runs: a test kills or stops the process there, or refuses the
- * call by giving an errno. Calls that cannot be refused (close, unmap, unlock …) run the hook and ignore its value.
+ * close-on-exec. Each call goes through SHMQ_SYSTEM, which is nothing but the call. A test that defines SHMQ_OS_HOOK
+ * has SHMQ_OS_HOOK(name) run before it: it kills or stops the process there, or refuses the call by giving an errno.
  */
 #ifndef SHMQ_OS_H
 #define SHMQ_OS_H
@@ -64,16 +64,21 @@
 SHMQ_STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex sleeps on the first four bytes of a word");
 SHMQ_STATIC_ASSERT(sizeof(off_t) == 8, "an admin segment exceeds 2 GiB where there are many queues");
 
-#ifndef SHMQ_OS_HOOK
-#define SHMQ_OS_HOOK(call) 0
+/* `call`, by its name, or where a test refuses it `failed` with errno set. SHMQ_SYSTEM_ALWAYS: one that takes place
+ * whatever it returns, such as a close, whose descriptor is free also where it fails. */
+#ifdef SHMQ_OS_HOOK
+static inline bool shmq_os_refused(int refusal)
+{
+    if (refusal)
+        errno = refusal;
+    return refusal != 0;
+}
+#define SHMQ_SYSTEM(name, failed, call) (shmq_os_refused(SHMQ_OS_HOOK(name)) ? (failed) : (call))
+#define SHMQ_SYSTEM_ALWAYS(name, call) ((void)SHMQ_OS_HOOK(name), (void)(call))
+#else
+#define SHMQ_SYSTEM(name, failed, call) (call)
+#define SHMQ_SYSTEM_ALWAYS(name, call) ((void)(call))
 #endif
-
-#define SHMQ_OS_ENTER(call)               \
-    do {                                  \
-        int refused = SHMQ_OS_HOOK(call); \
-        if (refused)                      \
-            return -refused;              \
-    } while (0)
 
 #define SHMQ_OS_OPEN (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) /* a symlink is not followed, a FIFO does not block */
 #define SHMQ_OS_TMPFS 0x01021994   /* the kernel's TMPFS_MAGIC */
@@ -91,38 +96,32 @@ struct shmq_identity {
 /* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. */
 static inline int shmq_os_openat(int dir, const char *name, int flags, unsigned mode)
 {
-    int fd;
+    int fd = SHMQ_SYSTEM(openat, -1, openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode));
 
-    SHMQ_OS_ENTER(openat);
-    fd = openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode);
     return fd < 0 ? -errno : fd;
 }
 
 static inline void shmq_os_close(int fd)
 {
-    (void)SHMQ_OS_HOOK(close);
-    (void)close(fd);
+    SHMQ_SYSTEM_ALWAYS(close, close(fd));
 }
 
 /* A directory for its owner alone. */
 static inline int shmq_os_make_directory(int dir, const char *name)
 {
-    SHMQ_OS_ENTER(mkdirat);
-    return mkdirat(dir, name, 0700) ? -errno : 0;
+    return SHMQ_SYSTEM(mkdirat, -1, mkdirat(dir, name, 0700)) ? -errno : 0;
 }
 
 /* `flags`: 0 or AT_REMOVEDIR. */
 static inline int shmq_os_unlinkat(int dir, const char *name, int flags)
 {
-    SHMQ_OS_ENTER(unlinkat);
-    return unlinkat(dir, name, flags) ? -errno : 0;
+    return SHMQ_SYSTEM(unlinkat, -1, unlinkat(dir, name, flags)) ? -errno : 0;
 }
 
 /* Give `from` the name `to` unless that is taken: -EEXIST. */
 static inline int shmq_os_rename_new(int dir, const char *from, const char *to)
 {
-    SHMQ_OS_ENTER(renameat2);
-    return syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE) ? -errno : 0;
+    return SHMQ_SYSTEM(renameat2, -1, syscall(SYS_renameat2, dir, from, dir, to, RENAME_NOREPLACE)) ? -errno : 0;
 }
 
 /* Give the file `fd`, which has none, the name `name`. Needs /proc. */
@@ -131,40 +130,34 @@ static inline int shmq_os_name(int fd, int dir, const char *name)
     char path[32];
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    SHMQ_OS_ENTER(linkat);
-    return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+    return SHMQ_SYSTEM(linkat, -1, linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW)) ? -errno : 0;
 }
 
 static inline int shmq_os_fstat(int fd, struct stat *status)
 {
-    SHMQ_OS_ENTER(fstat);
-    return fstat(fd, status) ? -errno : 0;
+    return SHMQ_SYSTEM(fstat, -1, fstat(fd, status)) ? -errno : 0;
 }
 
 /* Does not follow a symlink. */
 static inline int shmq_os_fstatat(int dir, const char *name, struct stat *status)
 {
-    SHMQ_OS_ENTER(fstatat);
-    return fstatat(dir, name, status, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+    return SHMQ_SYSTEM(fstatat, -1, fstatat(dir, name, status, AT_SYMLINK_NOFOLLOW)) ? -errno : 0;
 }
 
 static inline int shmq_os_fchmod(int fd, unsigned mode)
 {
-    SHMQ_OS_ENTER(fchmod);
-    return fchmod(fd, (mode_t)mode) ? -errno : 0;
+    return SHMQ_SYSTEM(fchmod, -1, fchmod(fd, (mode_t)mode)) ? -errno : 0;
 }
 
 /* Give the file to a group of this process's; its owner stays. */
 static inline int shmq_os_fchgrp(int fd, uint32_t gid)
 {
-    SHMQ_OS_ENTER(fchown);
-    return fchown(fd, (uid_t)-1, (gid_t)gid) ? -errno : 0;
+    return SHMQ_SYSTEM(fchown, -1, fchown(fd, (uid_t)-1, (gid_t)gid)) ? -errno : 0;
 }
 
 static inline int shmq_os_truncate(int fd, uint64_t bytes)
 {
-    SHMQ_OS_ENTER(ftruncate);
-    return ftruncate(fd, (off_t)bytes) ? -errno : 0;
+    return SHMQ_SYSTEM(ftruncate, -1, ftruncate(fd, (off_t)bytes)) ? -errno : 0;
 }
 
 /* Reserve memory for [offset, offset + bytes) of a file, whose size stays: one that was cut by force must not grow
@@ -176,8 +169,7 @@ static inline int shmq_os_reserve(int fd, uint64_t offset, uint64_t bytes)
     while (bytes) {
         uint64_t step = bytes < SHMQ_OS_RESERVE_STEP ? bytes : SHMQ_OS_RESERVE_STEP;
 
-        SHMQ_OS_ENTER(fallocate);
-        if (syscall(SYS_fallocate, fd, FALLOC_FL_KEEP_SIZE, offset, step)) {
+        if (SHMQ_SYSTEM(fallocate, -1, syscall(SYS_fallocate, fd, FALLOC_FL_KEEP_SIZE, offset, step))) {
             if (errno != EINTR)
                 return -errno;
             continue;
@@ -191,10 +183,8 @@ static inline int shmq_os_reserve(int fd, uint64_t offset, uint64_t bytes)
 /* Bytes read from the start of the file. Unlike a mapping it cannot fault when somebody truncates the file. */
 static inline int shmq_os_read_start(int fd, void *buffer, uint32_t bytes)
 {
-    ssize_t count;
+    ssize_t count = SHMQ_SYSTEM(pread, -1, pread(fd, buffer, bytes, 0));
 
-    SHMQ_OS_ENTER(pread);
-    count = pread(fd, buffer, bytes, 0);
     return count < 0 ? -errno : (int)count;
 }
 
@@ -213,9 +203,8 @@ static inline struct shmq_identity shmq_os_identify(int fd)
 {
     struct stat status;
 
-    (void)SHMQ_OS_HOOK(identify);
     memset(&status, 0, sizeof status);
-    (void)fstat(fd, &status);
+    SHMQ_SYSTEM_ALWAYS(identify, fstat(fd, &status));
     return shmq_os_identity(&status);
 }
 
@@ -229,8 +218,7 @@ static inline bool shmq_os_is(int fd, const struct shmq_identity *identity)
 {
     struct stat status;
 
-    (void)SHMQ_OS_HOOK(is);
-    return fd >= 0 && fstat(fd, &status) == 0 && shmq_os_same(&status, identity);
+    return fd >= 0 && SHMQ_SYSTEM(is, -1, fstat(fd, &status)) == 0 && shmq_os_same(&status, identity);
 }
 
 /* A new open file description of what `fd` denotes, also where its name is gone. Needs /proc. */
@@ -240,8 +228,8 @@ static inline int shmq_os_reopen(int fd, int flags)
     int found;
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    SHMQ_OS_ENTER(reopen);
-    found = open(path, flags | O_CLOEXEC | O_NONBLOCK); /* the link is the point, so no O_NOFOLLOW */
+    flags |= O_CLOEXEC | O_NONBLOCK; /* the link is the point, so no O_NOFOLLOW */
+    found = SHMQ_SYSTEM(reopen, -1, open(path, flags));
     return found < 0 ? -errno : found;
 }
 
@@ -254,15 +242,15 @@ static inline int shmq_os_each_entry(int dir, void (*visit)(void *context, const
 
     if (fd < 0)
         return fd;
-    stream = fdopendir(fd);
+    stream = SHMQ_SYSTEM(fdopendir, NULL, fdopendir(fd));
     if (!stream) {
-        close(fd);
+        shmq_os_close(fd);
         return -ENOMEM;
     }
-    while ((entry = readdir(stream)) != NULL)
+    while ((entry = SHMQ_SYSTEM(readdir, NULL, readdir(stream))) != NULL)
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             visit(context, entry->d_name);
-    closedir(stream);
+    SHMQ_SYSTEM_ALWAYS(closedir, closedir(stream));
     return 0;
 }
 
@@ -273,12 +261,11 @@ static inline int shmq_os_read_text(const char *path, char *text, uint32_t size)
     uint32_t length = 0;
 
     text[0] = 0;
-    SHMQ_OS_ENTER(read_text);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    fd = SHMQ_SYSTEM(read_text, -1, open(path, O_RDONLY | O_CLOEXEC));
     if (fd < 0)
         return -errno;
     while (length < size - 1) {
-        ssize_t count = read(fd, text + length, size - 1 - length);
+        ssize_t count = SHMQ_SYSTEM(read, -1, read(fd, text + length, size - 1 - length));
 
         if (count < 0)
             result = -errno;
@@ -286,7 +273,7 @@ static inline int shmq_os_read_text(const char *path, char *text, uint32_t size)
             break;
         length += (uint32_t)count;
     }
-    close(fd);
+    shmq_os_close(fd);
     text[length] = 0;
     return result ? result : (int)length;
 }
@@ -296,48 +283,40 @@ static inline int shmq_os_read_text(const char *path, char *text, uint32_t size)
 /* A new memfd, which may be sealed and, where the kernel knows how to promise it, never executed. */
 static inline int shmq_os_memfd(const char *name)
 {
-    int fd;
+    unsigned flags = SHMQ_OS_MEMFD;
+    int fd = (int)SHMQ_SYSTEM(memfd_create, -1, syscall(SYS_memfd_create, name, flags | SHMQ_OS_MEMFD_NO_EXEC));
 
-    SHMQ_OS_ENTER(memfd_create);
-    fd = (int)syscall(SYS_memfd_create, name, SHMQ_OS_MEMFD | SHMQ_OS_MEMFD_NO_EXEC);
     if (fd < 0 && errno == EINVAL)
-        fd = (int)syscall(SYS_memfd_create, name, SHMQ_OS_MEMFD);
+        fd = (int)SHMQ_SYSTEM(memfd_create, -1, syscall(SYS_memfd_create, name, flags));
     return fd < 0 ? -errno : fd;
 }
 
 static inline int shmq_os_seal(int fd, int seals)
 {
-    SHMQ_OS_ENTER(seal);
-    return fcntl(fd, F_ADD_SEALS, seals) ? -errno : 0;
+    return SHMQ_SYSTEM(seal, -1, fcntl(fd, F_ADD_SEALS, seals)) ? -errno : 0;
 }
 
 /* The seals of a memfd; -EINVAL: it is none. */
 static inline int shmq_os_seals(int fd)
 {
-    int seals;
+    int seals = SHMQ_SYSTEM(seals, -1, fcntl(fd, F_GET_SEALS));
 
-    SHMQ_OS_ENTER(seals);
-    seals = fcntl(fd, F_GET_SEALS);
     return seals < 0 ? -errno : seals;
 }
 
 /* Another descriptor of the same open file description. */
 static inline int shmq_os_duplicate(int fd)
 {
-    int found;
+    int found = SHMQ_SYSTEM(duplicate, -1, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
-    SHMQ_OS_ENTER(duplicate);
-    found = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return found < 0 ? -errno : found;
 }
 
 /* O_RDONLY, O_WRONLY or O_RDWR. */
 static inline int shmq_os_access_mode(int fd)
 {
-    int flags;
+    int flags = SHMQ_SYSTEM(access_mode, -1, fcntl(fd, F_GETFL));
 
-    SHMQ_OS_ENTER(access_mode);
-    flags = fcntl(fd, F_GETFL);
     return flags < 0 ? -errno : flags & O_ACCMODE;
 }
 
@@ -348,8 +327,7 @@ static inline int shmq_os_title(int fd, char *text, uint32_t size)
     ssize_t length;
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    SHMQ_OS_ENTER(readlink);
-    length = readlink(path, text, size - 1);
+    length = SHMQ_SYSTEM(readlink, -1, readlink(path, text, size - 1));
     text[length < 0 ? 0 : length] = 0;
     return length < 0 ? -errno : (int)length;
 }
@@ -362,8 +340,7 @@ static inline int shmq_os_map(int fd, uint64_t bytes, int protection, void **add
     void *mapped;
 
     *address = NULL;
-    SHMQ_OS_ENTER(mmap);
-    mapped = mmap(NULL, bytes, protection, MAP_SHARED, fd, 0);
+    mapped = SHMQ_SYSTEM(mmap, MAP_FAILED, mmap(NULL, bytes, protection, MAP_SHARED, fd, 0));
     if (mapped == MAP_FAILED)
         return -errno;
     *address = mapped;
@@ -374,45 +351,44 @@ static inline int shmq_os_map(int fd, uint64_t bytes, int protection, void **add
 static inline int shmq_os_copy_over(void *address, uint64_t bytes, int protection, int fd)
 {
     int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+    void *mapped = SHMQ_SYSTEM(copy_over, MAP_FAILED, mmap(address, bytes, protection, flags, fd, 0));
 
-    SHMQ_OS_ENTER(copy_over);
-    return mmap(address, bytes, protection, flags, fd, 0) == MAP_FAILED ? -errno : 0;
+    return mapped == MAP_FAILED ? -errno : 0;
 }
 
 static inline void shmq_os_unmap(void *address, uint64_t bytes)
 {
-    (void)SHMQ_OS_HOOK(munmap);
-    (void)munmap(address, bytes);
+    SHMQ_SYSTEM_ALWAYS(munmap, munmap(address, bytes));
 }
 
 /* Put zeroed memory of this process's own in place of whatever is mapped there. For a signal handler, too. */
 static inline int shmq_os_map_over(uint64_t address, uint64_t bytes, int protection)
 {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    void *place = (void *)(uintptr_t)address;
+    void *mapped = SHMQ_SYSTEM(map_over, MAP_FAILED, mmap(place, bytes, protection, flags, -1, 0));
 
-    SHMQ_OS_ENTER(map_over);
-    return mmap((void *)(uintptr_t)address, bytes, protection, flags, -1, 0) == MAP_FAILED ? -errno : 0;
+    return mapped == MAP_FAILED ? -errno : 0;
 }
 
 /* A forked child does not inherit this mapping. */
 static inline int shmq_os_keep_from_children(void *address, uint64_t bytes)
 {
-    SHMQ_OS_ENTER(madvise);
-    return madvise(address, bytes, MADV_DONTFORK) ? -errno : 0;
+    return SHMQ_SYSTEM(madvise, -1, madvise(address, bytes, MADV_DONTFORK)) ? -errno : 0;
 }
 
 /* A page of zeroed memory that a forked child finds zeroed, too, where the kernel knows how (Linux 4.14). */
 static inline int shmq_os_wiped_page(void **address)
 {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     void *mapped;
 
     *address = NULL;
-    SHMQ_OS_ENTER(mmap);
-    mapped = mmap(NULL, SHMQ_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mapped = SHMQ_SYSTEM(mmap, MAP_FAILED, mmap(NULL, SHMQ_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0));
     if (mapped == MAP_FAILED)
         return -errno;
 #ifdef MADV_WIPEONFORK
-    (void)madvise(mapped, SHMQ_PAGE, MADV_WIPEONFORK);
+    (void)SHMQ_SYSTEM(wipe_on_fork, -1, madvise(mapped, SHMQ_PAGE, MADV_WIPEONFORK));
 #endif
     *address = mapped;
     return 0;
@@ -425,8 +401,8 @@ static inline void shmq_os_spare_holes(void *address, uint64_t reserved, uint64_
 #ifdef MADV_DONTDUMP
     uint64_t from = shmq_round_up(reserved, (uint64_t)sysconf(_SC_PAGESIZE));
 
-    if (from < bytes && SHMQ_OS_HOOK(spare_holes) == 0)
-        (void)madvise((unsigned char *)address + from, bytes - from, MADV_DONTDUMP);
+    if (from < bytes)
+        (void)SHMQ_SYSTEM(spare_holes, -1, madvise((unsigned char *)address + from, bytes - from, MADV_DONTDUMP));
 #else
     (void)address;
     (void)reserved;
@@ -438,8 +414,9 @@ static inline void shmq_os_spare_holes(void *address, uint64_t reserved, uint64_
 static inline void shmq_os_prefault(void *address, uint64_t bytes, bool writable)
 {
 #ifdef MADV_POPULATE_WRITE
-    if (SHMQ_OS_HOOK(prefault) == 0)
-        (void)madvise(address, bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+    int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+
+    (void)SHMQ_SYSTEM(prefault, -1, madvise(address, bytes, advice));
 #else
     (void)address;
     (void)bytes;
@@ -467,8 +444,7 @@ static inline int shmq_os_lock(int fd, uint64_t byte)
 {
     struct flock lock = shmq_os_flock(F_WRLCK, byte, 1);
 
-    SHMQ_OS_ENTER(lock);
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+    if (SHMQ_SYSTEM(lock, -1, fcntl(fd, F_OFD_SETLK, &lock)) == 0)
         return 0;
     return errno == EACCES ? -EAGAIN : -errno;
 }
@@ -477,8 +453,7 @@ static inline void shmq_os_unlock(int fd, uint64_t byte)
 {
     struct flock lock = shmq_os_flock(F_UNLCK, byte, 1);
 
-    (void)SHMQ_OS_HOOK(unlock);
-    (void)fcntl(fd, F_OFD_SETLK, &lock);
+    (void)SHMQ_SYSTEM(unlock, -1, fcntl(fd, F_OFD_SETLK, &lock));
 }
 
 /* 1: another open file description holds a byte of [first, first + count); 0: none does. */
@@ -486,8 +461,7 @@ static inline int shmq_os_locked(int fd, uint64_t first, uint64_t count)
 {
     struct flock lock = shmq_os_flock(F_WRLCK, first, count);
 
-    SHMQ_OS_ENTER(locked);
-    if (fcntl(fd, F_OFD_GETLK, &lock))
+    if (SHMQ_SYSTEM(locked, -1, fcntl(fd, F_OFD_GETLK, &lock)))
         return -errno;
     return lock.l_type != F_UNLCK;
 }
@@ -526,14 +500,12 @@ static inline void shmq_os_pause(uint64_t ns)
 {
     struct timespec time = shmq_os_timespec(ns);
 
-    if (SHMQ_OS_HOOK(nanosleep) == 0)
-        (void)nanosleep(&time, NULL);
+    (void)SHMQ_SYSTEM(nanosleep, -1, nanosleep(&time, NULL));
 }
 
 static inline int shmq_os_random(void *buffer, size_t bytes)
 {
-    SHMQ_OS_ENTER(getrandom);
-    return getrandom(buffer, bytes, 0) == (ssize_t)bytes ? 0 : -errno;
+    return SHMQ_SYSTEM(getrandom, -1, getrandom(buffer, bytes, 0)) == (ssize_t)bytes ? 0 : -errno;
 }
 
 /* ops->sleep: sleep while the low half of *word is `expected`, at most `ns`. Shared between processes. What the
@@ -541,10 +513,11 @@ static inline int shmq_os_random(void *buffer, size_t bytes)
 static inline int shmq_os_sleep(void *context, uint64_t *word, uint32_t expected, uint64_t ns)
 {
     struct timespec time = shmq_os_timespec(ns);
+    uint32_t *low = (uint32_t *)(void *)word;
 
     (void)context;
-    (void)SHMQ_OS_HOOK(futex_wait);
-    if (syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAIT, expected, &time, NULL, 0) == 0 || errno == EAGAIN)
+    if (SHMQ_SYSTEM(futex_wait, -1, syscall(SYS_futex, low, FUTEX_WAIT, expected, &time, NULL, 0)) == 0
+        || errno == EAGAIN)
         return SHMQ_OK;
     return errno == EINTR ? SHMQ_INTERRUPTED : SHMQ_TIMEOUT;
 }
@@ -552,10 +525,11 @@ static inline int shmq_os_sleep(void *context, uint64_t *word, uint32_t expected
 /* ops->wake: wake up to `sleepers` of those who sleep on *word. */
 static inline void shmq_os_wake(void *context, uint64_t *word, uint32_t sleepers)
 {
+    uint32_t *low = (uint32_t *)(void *)word;
+    int most = sleepers > INT_MAX ? INT_MAX : (int)sleepers;
+
     (void)context;
-    (void)SHMQ_OS_HOOK(futex_wake);
-    (void)syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE, sleepers > INT_MAX ? INT_MAX : (int)sleepers,
-        NULL, NULL, 0);
+    (void)SHMQ_SYSTEM(futex_wake, -1, syscall(SYS_futex, low, FUTEX_WAKE, most, NULL, NULL, 0));
 }
 
 /* ops->now. */
@@ -569,8 +543,7 @@ static inline uint64_t shmq_os_clock(void *context)
 static inline void shmq_os_yield(void *context)
 {
     (void)context;
-    (void)SHMQ_OS_HOOK(sched_yield);
-    (void)sched_yield();
+    (void)SHMQ_SYSTEM(sched_yield, -1, sched_yield());
 }
 
 /* ---- limits and identities ------------------------------------------------------------------------------- */
@@ -588,8 +561,7 @@ static inline int shmq_os_room(int fd, struct shmq_room *room)
     struct statvfs space;
 
     memset(room, 0, sizeof *room);
-    SHMQ_OS_ENTER(fstatvfs);
-    if (fstatvfs(fd, &space))
+    if (SHMQ_SYSTEM(fstatvfs, -1, fstatvfs(fd, &space)))
         return -errno;
     room->bytes = space.f_blocks ? (uint64_t)space.f_blocks * space.f_frsize : UINT64_MAX;
     room->bytes_free = space.f_blocks ? (uint64_t)space.f_bavail * space.f_frsize : UINT64_MAX;
@@ -603,7 +575,7 @@ static inline bool shmq_os_on_tmpfs(int fd)
 {
     struct statfs system;
 
-    return SHMQ_OS_HOOK(fstatfs) == 0 && fstatfs(fd, &system) == 0 && system.f_type == SHMQ_OS_TMPFS;
+    return SHMQ_SYSTEM(fstatfs, -1, fstatfs(fd, &system)) == 0 && system.f_type == SHMQ_OS_TMPFS;
 }
 
 /* This process's limit on a resource, such as RLIMIT_FSIZE; UINT64_MAX where there is none. */
@@ -611,7 +583,7 @@ static inline uint64_t shmq_os_limit(int resource)
 {
     struct rlimit limit;
 
-    if (syscall(SYS_prlimit64, 0, resource, NULL, &limit) || limit.rlim_cur == RLIM_INFINITY)
+    if (SHMQ_SYSTEM(prlimit, -1, syscall(SYS_prlimit64, 0, resource, NULL, &limit)) || limit.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
     return (uint64_t)limit.rlim_cur;
 }
@@ -633,12 +605,12 @@ static inline uint32_t shmq_os_gid(void) { return (uint32_t)getegid(); }
 /* Is this process in the group? */
 static inline bool shmq_os_in_group(uint32_t gid)
 {
-    int count = getgroups(0, NULL);
-    gid_t *groups = count > 0 ? (gid_t *)malloc((size_t)count * sizeof *groups) : NULL;
+    int count = SHMQ_SYSTEM(getgroups, -1, getgroups(0, NULL));
+    gid_t *groups = count > 0 ? (gid_t *)SHMQ_SYSTEM(malloc, NULL, malloc((size_t)count * sizeof *groups)) : NULL;
     bool found = gid == shmq_os_gid();
 
     if (groups)
-        count = getgroups(count, groups);
+        count = SHMQ_SYSTEM(getgroups, -1, getgroups(count, groups));
     for (int i = 0; groups && i < count; i++)
         found = found || groups[i] == gid;
     free(groups);
@@ -667,7 +639,7 @@ static inline uint64_t shmq_os_pid_namespace(void)
 {
     struct stat status;
 
-    if (SHMQ_OS_HOOK(stat) || stat("/proc/self/ns/pid", &status))
+    if (SHMQ_SYSTEM(stat, -1, stat("/proc/self/ns/pid", &status)))
         return 0;
     return status.st_ino;
 }
@@ -679,7 +651,5 @@ static inline const char *shmq_os_environment(const char *name)
 
     return value && *value ? value : NULL;
 }
-
-#undef SHMQ_OS_ENTER
 
 #endif

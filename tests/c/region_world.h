@@ -57,12 +57,15 @@ static inline void world_run_at(const char *call, int at, void (*run)(void))
     world_plan.run = run;
 }
 
+/* Not a write to memory; nor the look at what a descriptor denotes: where it tells nothing, a close leaves it open. */
+static inline bool world_refusable(const char *call) { return strcmp(call, "write") && strcmp(call, "is"); }
+
 static int world_point(const char *call)
 {
     int refusal;
 
     if (world_plan.action == WORLD_NOTHING || (world_plan.call && strcmp(world_plan.call, call))
-        || (world_plan.action == WORLD_REFUSE && !strcmp(call, "write")) || ++world_plan.seen != world_plan.at)
+        || (world_plan.action == WORLD_REFUSE && !world_refusable(call)) || ++world_plan.seen != world_plan.at)
         return 0;
     world_plan.reached = true;
     refusal = world_plan.refusal;
