@@ -393,20 +393,29 @@ static inline void shmq_files_repair(struct shmq_files *files, const struct shmq
     shmq_files_repair_one(&files->admin, &files->admin_identity, files->dir, "admin", O_RDWR);
 }
 
-/* Is the directory `dir` called `name`? */
-static inline bool shmq_files_has_name(const struct shmq_directory *directory, const char *name, int dir)
+/* Is the directory `dir` called `name`? 1, 0, or -errno. */
+static inline int shmq_files_has_name(const struct shmq_directory *directory, const char *name, int dir)
 {
-    struct shmq_identity identity = shmq_os_identify(dir);
+    struct shmq_identity identity;
     struct stat status;
+    int result = shmq_os_identify(dir, &identity);
 
-    return shmq_os_fstatat(directory->fd, name, &status) == 0 && shmq_os_same(&status, &identity);
+    if (result == 0)
+        result = shmq_os_fstatat(directory->fd, name, &status);
+    if (result)
+        return result == -ENOENT ? 0 : result;
+    return shmq_os_same(&status, &identity);
 }
 
 /* Remove `name` from the directory, if it still denotes the directory `dir`, which must be empty. Should it get
  * another's in between, that one is not empty. */
 static inline int shmq_files_remove_name(const struct shmq_directory *directory, const char *name, int dir)
 {
-    return shmq_files_has_name(directory, name, dir) ? shmq_os_unlinkat(directory->fd, name, AT_REMOVEDIR) : -ENOENT;
+    int named = shmq_files_has_name(directory, name, dir);
+
+    if (named <= 0)
+        return named ? named : -ENOENT;
+    return shmq_os_unlinkat(directory->fd, name, AT_REMOVEDIR);
 }
 
 /* Remove a region's files and its name, whoever else does so at the same time. Goes through the directory's
@@ -426,7 +435,7 @@ static inline int shmq_files_remove(const struct shmq_directory *directory, cons
             return result;
     }
     result = shmq_files_remove_name(directory, name, dir);
-    if (result == -ENOENT || (result == -ENOTEMPTY && !shmq_files_has_name(directory, name, dir)))
+    if (result == -ENOENT || (result == -ENOTEMPTY && shmq_files_has_name(directory, name, dir) == 0))
         return 0;
     return result;
 }

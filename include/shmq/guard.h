@@ -176,7 +176,7 @@ static inline int shmq_guard_watch(void *address, uint64_t bytes, int protection
         entry->usable = NULL;
         entry->protection = protection;
         entry->fd = fd;
-        entry->identity = shmq_os_identify(fd);
+        (void)shmq_os_identify(fd, &entry->identity); /* else no file's end is known, and page after page replaced */
         shmq_private_store(&entry->lost, 0);
         shmq_private_store(&entry->begin, begin);
         shmq_private_store(&entry->end, end);

@@ -34,6 +34,7 @@ struct shmq_making {
     const struct shmq_directory *directory;
     uint32_t mode;          /* of the files: 0600, or 0660 in a directory shared with a group */
     int dir;
+    struct shmq_identity identity; /* its */
     char name[SHMQ_MAKING_NAME_AT + SHMQ_NAME_MAX + 1];
 };
 
@@ -47,7 +48,7 @@ static inline bool shmq_making_take_over(const struct shmq_directory *directory,
 
     if (result)
         return result != -EAGAIN;
-    if (shmq_files_has_name(directory, name, dir)) /* else its maker finished, and closed, since we opened `lock` */
+    if (shmq_files_has_name(directory, name, dir) == 1) /* else its maker finished, and closed, since we opened `lock` */
         (void)shmq_files_remove(directory, name, dir, "lock");
     shmq_os_unlock(probe->fd, SHMQ_LOCK_MAKING);
     return true;
@@ -139,9 +140,14 @@ static inline int shmq_making_admit(const struct shmq_making *making, int fd, ui
 /* Open the private directory, and let the group in: should its maker die, another member will remove it. */
 static inline int shmq_making_enter(struct shmq_making *making, struct shmq_error *error)
 {
+    int result;
+
     making->dir = shmq_os_openat(making->directory->fd, making->name, O_RDONLY | O_DIRECTORY, 0);
     if (making->dir < 0)
         return shmq_error_set_os(error, "open", making->dir);
+    result = shmq_os_identify(making->dir, &making->identity);
+    if (result)
+        return shmq_error_set_os(error, "fstat", result);
     return shmq_making_admit(making, making->dir, making->mode == 0600 ? 0700 : 0770, error);
 }
 

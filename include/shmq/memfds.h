@@ -126,8 +126,12 @@ static inline int shmq_memfds_make(struct shmq_files *files, const struct shmq_f
 
     if (fd < 0)
         return fd;
+    result = shmq_os_identify(fd, &files->lock_identity);
+    if (result) {
+        shmq_os_close(fd);
+        return shmq_error_set_os(error, "fstat", result);
+    }
     files->lock = fd;
-    files->lock_identity = shmq_os_identify(fd);
     result = shmq_memfds_space(fd, geometry, error);
     if (result)
         return result;

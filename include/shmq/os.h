@@ -198,14 +198,16 @@ static inline struct shmq_identity shmq_os_identity(const struct stat *status)
 /* Bytes of memory, or disk, behind a file. Where a file system does not count them, 0. */
 static inline uint64_t shmq_os_occupied(const struct stat *status) { return (uint64_t)status->st_blocks * 512; }
 
-/* What a descriptor that was just opened denotes. */
-static inline struct shmq_identity shmq_os_identify(int fd)
+/* What a descriptor that was just opened denotes; nothing that exists, where that cannot be told. */
+static inline int shmq_os_identify(int fd, struct shmq_identity *identity)
 {
     struct stat status;
+    int result = SHMQ_SYSTEM(identify, -1, fstat(fd, &status)) ? -errno : 0;
 
-    memset(&status, 0, sizeof status);
-    SHMQ_SYSTEM_ALWAYS(identify, fstat(fd, &status));
-    return shmq_os_identity(&status);
+    if (result)
+        memset(&status, 0, sizeof status);
+    *identity = shmq_os_identity(&status);
+    return result;
 }
 
 static inline bool shmq_os_same(const struct stat *status, const struct shmq_identity *identity)

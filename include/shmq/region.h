@@ -376,10 +376,16 @@ static inline int shmq_region_build(struct shmq_region *region, const struct shm
 /* Note how to open the lock file again. */
 static inline int shmq_region_keep_lock(struct shmq_region *region, struct shmq_error *error)
 {
-    region->files.lock = shmq_os_openat(region->files.dir, "lock", O_PATH, 0);
-    if (region->files.lock < 0)
-        return shmq_error_set_os(error, "open", region->files.lock);
-    region->files.lock_identity = shmq_os_identify(region->files.lock);
+    int result, fd = shmq_os_openat(region->files.dir, "lock", O_PATH, 0);
+
+    if (fd < 0)
+        return shmq_error_set_os(error, "open", fd);
+    result = shmq_os_identify(fd, &region->files.lock_identity);
+    if (result) {
+        shmq_os_close(fd);
+        return shmq_error_set_os(error, "fstat", result);
+    }
+    region->files.lock = fd;
     return SHMQ_OK;
 }
 
@@ -413,7 +419,7 @@ static inline int shmq_region_make(struct shmq_region *region, const struct shmq
     if (result)
         return result;
     region->files.dir = making.dir;
-    region->files.dir_identity = shmq_os_identify(making.dir);
+    region->files.dir_identity = making.identity;
     region->persist = plan->persist;
     region->id = plan->id;
     result = shmq_making_hold(&making, &region->lock_page, error);

@@ -95,8 +95,9 @@ static void a_rename_does_not_replace(void)
 static void nothing_but_that_file_has_its_identity(void)
 {
     int file = make_file("file"), other = make_file("other");
-    struct shmq_identity identity = shmq_os_identify(file);
+    struct shmq_identity identity;
 
+    CHECK_EQUAL(shmq_os_identify(file, &identity), 0);
     CHECK(shmq_os_is(file, &identity));
     CHECK(!shmq_os_is(other, &identity));
     CHECK(!shmq_os_is(-1, &identity));
@@ -112,8 +113,9 @@ static void nothing_but_that_file_has_its_identity(void)
 static void a_file_without_a_name_opens_again(void)
 {
     int file = make_file("file"), path, again;
-    struct shmq_identity identity = shmq_os_identify(file);
+    struct shmq_identity identity;
 
+    CHECK_EQUAL(shmq_os_identify(file, &identity), 0);
     path = shmq_os_openat(dir, "file", O_PATH, 0);
     CHECK_EQUAL(shmq_os_unlinkat(dir, "file", 0), 0);
     close(file);
@@ -149,10 +151,10 @@ static void frequent_signals_do_not_keep_a_reservation_from_ending(void)
 static void a_file_gets_its_name_when_all_is_done_to_it(void)
 {
     int file = shmq_os_openat(dir, ".", O_RDWR | O_TMPFILE, 0600), other;
-    struct shmq_identity identity = shmq_os_identify(file);
+    struct shmq_identity identity;
     struct stat status;
 
-    CHECK(file >= 0);
+    CHECK_EQUAL(shmq_os_identify(file, &identity), 0);
     CHECK_EQUAL(shmq_os_fchmod(file, 0660), 0);
     CHECK_EQUAL(shmq_os_name(file, dir, "file"), 0);
     CHECK_EQUAL(shmq_os_fstatat(dir, "file", &status), 0);
