@@ -235,25 +235,33 @@ static inline int shmq_os_reopen(int fd, int flags)
     return found < 0 ? -errno : found;
 }
 
-/* Call visit(context, name) for each entry of a directory but "." and "..". Entries may be removed meanwhile. */
+/* Call visit(context, name) for each entry of a directory but "." and "..". Entries may be removed meanwhile, and the
+ * directory itself, which then has no more. 0 or -errno; some may have been visited. */
 static inline int shmq_os_each_entry(int dir, void (*visit)(void *context, const char *name), void *context)
 {
-    int fd = shmq_os_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+    int result, fd = shmq_os_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
     DIR *stream;
     struct dirent *entry;
 
     if (fd < 0)
-        return fd;
+        return fd == -ENOENT ? 0 : fd;
     stream = SHMQ_SYSTEM(fdopendir, NULL, fdopendir(fd));
     if (!stream) {
+        result = -errno;
         shmq_os_close(fd);
-        return -ENOMEM;
+        return result;
     }
-    while ((entry = SHMQ_SYSTEM(readdir, NULL, readdir(stream))) != NULL)
+    for (;;) {
+        errno = 0;
+        entry = SHMQ_SYSTEM(readdir, NULL, readdir(stream));
+        if (!entry)
+            break;
         if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
             visit(context, entry->d_name);
+    }
+    result = errno == ENOENT ? 0 : -errno;
     SHMQ_SYSTEM_ALWAYS(closedir, closedir(stream));
-    return 0;
+    return result;
 }
 
 /* Read a small text file of the kernel's, such as those in /proc. Returns its length; ends it with a zero byte. */

@@ -175,6 +175,8 @@ static void count_entry(void *context, const char *name)
     ++*(int *)context;
 }
 
+static void ignore_entry(void *context, const char *name) { (void)context, (void)name; }
+
 static void each_entry_of_a_directory_is_visited_once(void)
 {
     int count = 0;
@@ -182,6 +184,9 @@ static void each_entry_of_a_directory_is_visited_once(void)
     CHECK_EQUAL(shmq_os_make_directory(dir, "one"), 0);
     CHECK_EQUAL(shmq_os_make_directory(dir, "two"), 0);
     CHECK_EQUAL(shmq_os_each_entry(dir, count_entry, &count), 0);
+    refused_call = "readdir"; /* the rest cannot be read: that is not the end */
+    CHECK_EQUAL(shmq_os_each_entry(dir, ignore_entry, NULL), -EIO);
+    refused_call = NULL;
     CHECK_EQUAL(count, 2);
 }
 
