@@ -17,6 +17,7 @@
 #include "sweep.h"
 
 #define SHMQ_REGION_TRIES 1000           /* each start over is somebody else's progress, or a file is missing */
+#define SHMQ_SLOTS_HELD (-EUSERS)        /* all are: no errno of what is done with files or mappings */
 #define SHMQ_SLOT_TRIES 10               /* a slot may be held for a moment by who probes it [U5] */
 #define SHMQ_SLOT_PAUSE_NS 1000000u
 
@@ -234,11 +235,11 @@ static inline int shmq_region_map(struct shmq_region *region, const struct shmq_
     return SHMQ_OK;
 }
 
-/* Lock the byte of some process slot, through a description of this process's own. The slot, or -errno; -EAGAIN:
- * all are held. */
+/* Lock the byte of some process slot, through a description of this process's own. The slot, or -errno, or
+ * SHMQ_SLOTS_HELD. */
 static inline int shmq_region_try_slots(struct shmq_region *region)
 {
-    int fd, result = -EAGAIN, slot = 0;
+    int fd, result = SHMQ_SLOTS_HELD, slot = 0;
 
     shmq_lock_guard_enter();
     fd = shmq_files_open_lock(&region->files);
@@ -248,6 +249,7 @@ static inline int shmq_region_try_slots(struct shmq_region *region)
         result = shmq_os_lock(fd, (uint64_t)slot);
         if (result != -EAGAIN)
             break;
+        result = SHMQ_SLOTS_HELD;
     }
     if (result == 0)
         result = shmq_lock_keep(fd, &region->lock_page);
@@ -272,14 +274,14 @@ static inline int shmq_region_registry_full(const struct shmq_region *region, st
 /* Take a process slot; what a dead process left in it is closed first. */
 static inline int shmq_region_take_slot(struct shmq_region *region, struct shmq_error *error)
 {
-    int slot = -EAGAIN;
+    int slot = SHMQ_SLOTS_HELD;
 
-    for (int i = 0; i < SHMQ_SLOT_TRIES && slot == -EAGAIN; i++) {
+    for (int i = 0; i < SHMQ_SLOT_TRIES && slot == SHMQ_SLOTS_HELD; i++) {
         if (i)
             shmq_os_pause(SHMQ_SLOT_PAUSE_NS);
         slot = shmq_region_try_slots(region);
     }
-    if (slot == -EAGAIN)
+    if (slot == SHMQ_SLOTS_HELD)
         return shmq_region_registry_full(region, error);
     if (slot < 0)
         return shmq_error_set_os(error, "lock", slot);
