@@ -372,25 +372,36 @@ static inline int shmq_files_open_lock(const struct shmq_files *files)
     return fd;
 }
 
-/* If *fd is not what it was any more, open `name` of `dir` again, provided that is. Else *fd becomes -1. */
-static inline void shmq_files_repair_one(int *fd, const struct shmq_identity *identity, int dir, const char *name,
+/* If *fd is not what it was any more, open `name` of `dir` again, provided that is. Else *fd becomes -1. 0, or -errno,
+ * which is -ENOENT where the name has gone, or is another file's. */
+static inline int shmq_files_repair_one(int *fd, const struct shmq_identity *identity, int dir, const char *name,
     int flags)
 {
+    int found;
+
     if (shmq_os_is(*fd, identity))
-        return;
-    *fd = shmq_os_openat(dir, name, flags, 0);
-    if (shmq_os_is(*fd, identity))
-        return;
-    if (*fd >= 0)
-        shmq_os_close(*fd);
+        return 0;
     *fd = -1;
+    found = shmq_os_openat(dir, name, flags, 0);
+    if (found < 0)
+        return found;
+    if (!shmq_os_is(found, identity)) {
+        shmq_os_close(found);
+        return -ENOENT;
+    }
+    *fd = found;
+    return 0;
 }
 
-/* Open again what the program has closed, as long as the names still denote the same region. */
-static inline void shmq_files_repair(struct shmq_files *files, const struct shmq_directory *directory)
+/* Open again what the program has closed, as long as the names still denote the same region. As above. */
+static inline int shmq_files_repair(struct shmq_files *files, const struct shmq_directory *directory)
 {
-    shmq_files_repair_one(&files->dir, &files->dir_identity, directory->fd, files->name, O_RDONLY | O_DIRECTORY);
-    shmq_files_repair_one(&files->admin, &files->admin_identity, files->dir, "admin", O_RDWR);
+    int result = shmq_files_repair_one(&files->dir, &files->dir_identity, directory->fd, files->name,
+        O_RDONLY | O_DIRECTORY);
+
+    if (result)
+        return result;
+    return shmq_files_repair_one(&files->admin, &files->admin_identity, files->dir, "admin", O_RDWR);
 }
 
 /* Is the directory `dir` called `name`? 1, 0, or -errno. */

@@ -41,32 +41,33 @@ struct shmq_region {
 
 /* ---- files and mappings of an open region ---------------------------------------------------------------- */
 
-/* Open the directory, and whatever of the region's files the program has closed. */
-static inline void shmq_region_reach(struct shmq_region *region)
+/* Open the directory, and whatever of the region's files the program has closed. 0 or -errno; -ENOENT: no name leads
+ * there. */
+static inline int shmq_region_reach(struct shmq_region *region)
 {
+    int result;
+
     if (!region->files.name[0]) /* its descriptors are all there is */
-        return;
+        return -ENOENT;
     region->directory.fd = shmq_os_openat(AT_FDCWD, region->directory.path, O_RDONLY | O_DIRECTORY, 0);
-    shmq_files_repair(&region->files, &region->directory);
+    result = shmq_files_repair(&region->files, &region->directory);
+    return result && region->directory.fd < 0 ? region->directory.fd : result;
 }
 
 /* Have admin open: open it again where the program closed it. */
 static inline int shmq_region_reach_admin(struct shmq_region *region, struct shmq_error *error)
 {
-    int directory;
+    int result;
 
     if (shmq_os_is(region->files.admin, &region->files.admin_identity))
         return SHMQ_OK;
-    shmq_region_reach(region);
-    directory = region->directory.fd;
-    if (directory >= 0)
-        shmq_os_close(directory);
+    result = shmq_region_reach(region);
+    if (region->directory.fd >= 0)
+        shmq_os_close(region->directory.fd);
     region->directory.fd = -1;
-    if (shmq_os_is(region->files.admin, &region->files.admin_identity)) /* the number may be another file's by now */
-        return SHMQ_OK;
-    if (directory < 0 && directory != -ENOENT && region->files.name[0])
-        return shmq_error_set_os(error, "open", directory);
-    return shmq_error_set(error, SHMQ_ERROR_GONE, "admin", 0, 0);
+    if (result == -ENOENT)
+        return shmq_error_set(error, SHMQ_ERROR_GONE, "admin", 0, 0);
+    return result ? shmq_error_set_os(error, "open", result) : SHMQ_OK;
 }
 
 /* ops->reserve: make room for a queue's slots in the admin segment. */
@@ -509,7 +510,7 @@ static inline void shmq_region_detach(struct shmq_region *region)
         return;
     shmq_close(&region->self);
     if (!shmq_os_is(region->files.dir, &region->files.dir_identity))
-        shmq_region_reach(region);
+        (void)shmq_region_reach(region);
     shmq_region_leave(region);
     shmq_directory_close(&region->directory);
 }
