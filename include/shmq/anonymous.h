@@ -67,14 +67,20 @@ static inline int shmq_anonymous_join(struct shmq_region *region, const struct s
 
 /* ---- create ----------------------------------------------------------------------------------------------- */
 
-/* It did not work: nothing is left. There is nothing to start over with either: what is missing here is /proc, or the
- * header says that the region has ended, which nobody writes into this kind of region. */
-static inline int shmq_anonymous_fail(struct shmq_region *region, struct shmq_error *error)
+/* There is nothing to start over with: what is missing here is /proc, or the header says that the region has ended,
+ * which nobody writes into this kind of region. */
+static inline int shmq_anonymous_blame(struct shmq_error *error)
 {
-    shmq_region_forget(region);
     if (error->code == SHMQ_ERROR_AGAIN)
         error->code = error->os_errno ? SHMQ_ERROR_SYSTEM : SHMQ_ERROR_GONE;
     return error->code;
+}
+
+/* It did not work: nothing is left. */
+static inline int shmq_anonymous_fail(struct shmq_region *region, struct shmq_error *error)
+{
+    shmq_region_forget(region);
+    return shmq_anonymous_blame(error);
 }
 
 /* Create a region without a name and attach to it. options: no name, directory, mode or persist; how is not looked
@@ -190,8 +196,10 @@ static inline int shmq_region_hand(struct shmq_region *region, bool receive_only
     if (!shmq_os_is(files->data_read, &files->data_identity)) {
         int fd = shmq_os_reopen(files->data, O_RDONLY);
 
-        if (fd < 0)
-            return shmq_error_set_os(error, "open", fd);
+        if (fd < 0) {
+            shmq_error_set_os(error, "open", fd);
+            return shmq_anonymous_blame(error);
+        }
         files->data_read = fd;
     }
     handed[SHMQ_HANDED_DATA] = files->data_read;

@@ -63,6 +63,8 @@ static inline void shmq_catalog_tell(const struct shmq_catalog *catalog, const s
     struct shmq_region_info info;
     int attached = error->code ? 0 : shmq_catalog_attached(files, facts->geometry.max_processes);
 
+    if (attached == -ENOENT) /* it is being removed */
+        return;
     if (attached < 0)
         shmq_error_set_os(error, "lock", attached);
     if (shmq_catalog_own_failure(error)) {

@@ -464,7 +464,9 @@ static inline int shmq_region_recover(struct shmq_region *region, struct shmq_er
     if (recovered >= 0)
         return recovered;
     shmq_error_at(error, &region->directory, region->files.name, "lock");
-    return shmq_error_set_os(error, "lock", recovered);
+    if (shmq_error_set_os(error, "lock", recovered) == SHMQ_ERROR_AGAIN)
+        error->code = SHMQ_ERROR_SYSTEM; /* neither name nor descriptor leads to it any more: nothing to start over */
+    return error->code;
 }
 
 /* Recover if nobody has looked for the dead within `interval` ns (SHMQ_SWEEP_NS, SHMQ_SWEEP_SOON_NS). `now` in
