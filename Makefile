@@ -6,6 +6,7 @@
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
 # make tsan      threads as processes under ThreadSanitizer
 # make single-step  each operation, and who recovers it, killed and frozen before each machine instruction (x86-64)
+# make soak      programs of all roles killed at random, KILLS of C, for SECONDS at most; adds a row to docs/soak.md
 # make corrupt   shared memory is damaged under the sanitizers while peers work (MUTATIONS=…, SEED=…)
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
@@ -17,6 +18,7 @@ PYTHON ?= python3
 CC ?= cc
 JOBS ?= $(shell nproc)
 SCHEDULES ?= 200000
+SEED ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,14 +27,12 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim single-step step-test bench lint sanitize tsan corrupt corrupt-run corrupt-test test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim bench lint sanitize tsan test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 demo: $(VENV)/with-demo $(VENV)/built
 	$(BIN)/python -m shmq demo
-
-test: c-test sim step-test corrupt-test py-test
 
 py-test: $(VENV)/with-test $(VENV)/built
 	$(BIN)/python -m pytest
@@ -49,7 +49,7 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
-	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/c/*.[ch] tests/step/*.[ch] tests/corrupt/*.[ch] bench/*.c)
+	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/*/*.[ch] bench/*.c)
 	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
 	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 
@@ -169,77 +169,12 @@ tsan: build/tsan/test_threads
 	    echo "without the orders of $$steps: $$found"; \
 	done
 
-# ---- every instruction ------------------------------------------------------------------------------------
+# ---- what stops, kills and damages processes ---------------------------------------------------------------
 
-STEP_FILES := $(wildcard tests/step/*.h) $(C_HEADERS)
+# A tests/*/rules.mk adds the slice of itself that belongs to `make test`. pytest comes last: its summary ends the run.
+include $(wildcard tests/*/rules.mk)
 
-build/c/single_step build/c/pairs: build/c/%: tests/step/%.c $(STEP_FILES) | build/c
-	$(CC) $(C_FLAGS) $(OPTIMISED) -Wl,-z,now -o $@ $<
-
-build/c/single_step_without: tests/step/single_step.c $(STEP_FILES) | build/c
-	$(CC) $(C_FLAGS) $(OPTIMISED) -Wl,-z,now -include tests/step/without.h -o $@ $<
-
-# Steps without which a killed process must be reported to have left something.
-MISSED := C3_REQUEUE C3_FREE C3_BACK C3_TICKET C4_RQ
-STRIDE ?= 1
-SAMPLES ?= 100000
-SEED ?= 1
-PAIRS_STRIDE ?= 1
-STEP_PROGRAMS := build/c/single_step build/c/pairs build/c/single_step_without
-
-single-step: $(STEP_PROGRAMS)
-	@for step in $(MISSED); do \
-	    found=$$(SHMQ_WITHOUT=$$step build/c/single_step_without "" 7 2>&1) \
-	        && { echo "without the step $$step nothing was reported" >&2; exit 1; }; \
-	    echo "without the step $$step: $$(echo "$$found" | tail -1)"; \
-	done
-	@{ echo 'build/c/single_step \"\" $(STRIDE)'; echo 'build/c/pairs \"\" $(SAMPLES) $(SEED) $(PAIRS_STRIDE)'; } \
-	    | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW)
-
-# A slice of it; what is left to the whole is the number of points.
-step-test:
-ifeq ($(shell uname -m),x86_64)
-	$(BUILD) $(STEP_PROGRAMS)
-	@$(MAKE) --no-print-directory single-step STRIDE=97 SAMPLES=300 PAIRS_STRIDE=12
-else
-	@echo "single steps: not here, they are written for x86-64"
-endif
-
-# ---- damage -----------------------------------------------------------------------------------------------
-
-CORRUPT := build/corrupt
-CORRUPT_FILES := $(wildcard tests/corrupt/*.h) tests/c/check.h $(HEADERS)
-MUTATIONS ?= 10000000
-CORRUPT_PROGRAMS := $(CORRUPT)/quiet $(CORRUPT)/quiet_without
-
-$(CORRUPT)/%: tests/corrupt/%.c $(CORRUPT_FILES)
-	mkdir -p $(@D)
-	$(CC) $(C_FLAGS) $(SANITIZED) -o $@ $<
-
-# Headers of which each check can be left out.
-$(CORRUPT)/without: tests/corrupt/without.sed $(HEADERS)
-	rm -rf $@
-	mkdir -p $@/shmq
-	for header in $(HEADERS); do sed -f $< $$header > $@/shmq/$${header##*/}; done
-
-$(CORRUPT)/quiet_without: tests/corrupt/quiet.c $(CORRUPT)/without $(CORRUPT_FILES)
-	$(CC) -include tests/corrupt/without.h -I$(CORRUPT)/without $(C_FLAGS) $(SANITIZED) -o $@ $<
-
-# First the checks left out, each of which must be missed.
-corrupt-run:
-	$(BUILD) $(CORRUPT_PROGRAMS)
-	tests/corrupt/self_test.sh $(CORRUPT)/quiet_without $(CORRUPT)/without 1000000
-	@{ for part in $$(seq 0 $$(($(JOBS) - 1))); do \
-	       echo $(CORRUPT)/quiet $$((($(MUTATIONS) + $(JOBS) - 1) / $(JOBS))) $$(($(SEED) + part)); \
-	   done; \
-	} | xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW) > $(CORRUPT)/output; status=$$?; cat $(CORRUPT)/output; exit $$status
-
-corrupt: corrupt-run
-	tests/corrupt/record.sh docs/corruption.md $(SEED) < $(CORRUPT)/output
-
-# A slice of it, of which nothing is recorded.
-corrupt-test:
-	@$(MAKE) --no-print-directory corrupt-run MUTATIONS=1000000
+test: c-test sim $(SLICES) py-test
 
 # ---- aarch64 ----------------------------------------------------------------------------------------------
 
