@@ -87,7 +87,8 @@ __attribute__((noreturn)) static void herd_become(const struct herd *herd, const
 {
     char *const c[] = { (char *)(uintptr_t)herd->worker, number, NULL };
     char *const python[] = { (char *)(uintptr_t)herd->python, (char *)(uintptr_t)"-S", (char *)(uintptr_t)"-E",
-        (char *)(uintptr_t)"-B", (char *)(uintptr_t)herd->script, number, (char *)(uintptr_t)herd->package, NULL };
+        (char *)(uintptr_t)"-X", (char *)(uintptr_t)"pycache_prefix=build/pycache", (char *)(uintptr_t)herd->script,
+        number, (char *)(uintptr_t)herd->package, NULL };
 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == controller)
         (void)execv(member->python ? herd->python : herd->worker, member->python ? python : c);
@@ -129,10 +130,26 @@ static bool herd_is_open(const struct page *page)
     return last == EVENT_SEND || last == EVENT_ACK || last == EVENT_FORWARD;
 }
 
+/* The process slot of a Python worker, as its page would say if it knew; 0: it has just left. */
+static uint64_t herd_find(const struct shmq_map *map, pid_t pid)
+{
+    struct shmq_process_info info;
+
+    for (uint32_t slot = 0; slot < map->geometry.max_processes; slot++) {
+        shmq_process_info(map, slot, &info);
+        if (info.state == SHMQ_PROCESS_LIVE && info.pid == (uint64_t)pid)
+            return (uint64_t)info.epoch << 32 | (slot + 1);
+    }
+    return 0;
+}
+
 static void herd_kill(struct herd *herd, struct member *member)
 {
-    uint64_t now = shmq_os_now(), attached = ledger_load(&member->page->attached);
+    uint64_t attached = ledger_load(&member->page->attached), now;
 
+    if (attached && member->python)
+        attached = herd_find(herd->reclaimed.map, member->pid);
+    now = shmq_os_now();
     CHECK_EQUAL(kill(member->pid, SIGKILL), 0);
     member->state = MEMBER_KILLED;
     if (attached)

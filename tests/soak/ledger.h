@@ -74,7 +74,7 @@ struct page {
     uint64_t life;
     uint64_t role;
     uint64_t seed;
-    uint64_t attached;      /* process epoch32 | process slot + 1, once attached */
+    uint64_t attached;      /* process epoch32 | process slot + 1, once attached; a Python worker says no more than 1 */
     uint64_t beat;          /* goes up while the worker gets on */
     uint64_t ready_ns;      /* of a subscriber: it has subscribed */
     uint64_t first_ns;      /* of a publisher: before its first publication … */

@@ -17,22 +17,31 @@ build/c/soak_worker_without: tests/soak/worker.c tests/step/without.h $(SOAK_FIL
 
 # Steps without which the soak must report something, and what.
 SOAK_MISSED := C3_REQUEUE=lost C4_RQ=lost C3_TICKET=leaked
-KILLS ?= 1000000
+KILLS ?= 200000
+PYTHON_KILLS ?= 10000
 SECONDS ?= 600
 SOAK_PROGRAMS := build/c/soak build/c/soak_worker build/c/soak_worker_without
+SOAK := build/c/soak build/c/soak_worker
+SOAK_PYTHON = $(BIN)/python tests/soak/worker.py $(CURDIR)
 
-soak: $(SOAK_PROGRAMS)
+# Each run is a row, a bad one, too.
+SOAK_RECORD = status=$$?; $(BIN)/python tests/soak/record.py build/soak.json docs/soak.md \
+    "$$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- include shmq tests/soak || echo +)"; exit $$status
+
+soak: $(SOAK_PROGRAMS) $(VENV)/built
 	rm -f build/soak.json
-	status=0; build/c/soak build/c/soak_worker $(KILLS) $(SECONDS) build/soak.json || status=$$?; \
-	$(PYTHON) tests/soak/record.py build/soak.json docs/soak.md \
-	    "$$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- include shmq tests/soak || echo +)"; exit $$status
+	$(SOAK) $(KILLS) $(SECONDS) build/soak.json; $(SOAK_RECORD)
+	rm -f build/soak.json
+	$(SOAK) 0 $(SECONDS) build/soak.json $(SOAK_PYTHON) $(PYTHON_KILLS); $(SOAK_RECORD)
 
-soak-test:
+soak-test: $(VENV)/built
 	$(BUILD) $(SOAK_PROGRAMS)
 	@for missed in $(SOAK_MISSED); do \
 	    found=$$(SHMQ_WITHOUT=$${missed%=*} build/c/soak build/c/soak_worker_without 100000 3 2>&1) \
 	        && { echo "without the step $${missed%=*} nothing was reported" >&2; exit 1; }; \
-	    echo "$$found" | grep -q "^$${missed#*=}: [^0]" || { echo "$$found" | tail; exit 1; }; \
-	    echo "without the step $${missed%=*}: $$(echo "$$found" | grep -m 1 "^$${missed#*=}: [^0]")"; \
+	    found=$$(echo "$$found" | grep -m 1 "^$${missed#*=}: [^0]") \
+	        || { echo "without the step $${missed%=*} it was not said that something is $${missed#*=}" >&2; exit 1; }; \
+	    echo "without the step $${missed%=*}: $$found"; \
 	done
-	build/c/soak build/c/soak_worker 1000000 40
+	$(SOAK) 100000 30
+	$(SOAK) 0 20 build/soak.json $(SOAK_PYTHON) 100000
