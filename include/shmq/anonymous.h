@@ -122,7 +122,7 @@ static inline int shmq_anonymous_attach(struct shmq_region *region, const int *h
 {
     struct shmq_handed taken[SHMQ_HANDED_FILES];
     struct shmq_facts facts;
-    int result = shmq_memfds_take_all(&region->files, handed, taken, error);
+    int writable, result = shmq_memfds_take_all(&region->files, handed, taken, error);
 
     if (result == SHMQ_OK)
         result = shmq_memfds_verify(taken, &facts, error);
@@ -130,7 +130,10 @@ static inline int shmq_anonymous_attach(struct shmq_region *region, const int *h
         return result;
     region->persist = true;
     region->id = facts.id;
-    if (!shmq_memfds_writable(region->files.data))
+    writable = shmq_memfds_writable(region->files.data);
+    if (writable < 0)
+        return shmq_error_set_os(error, "descriptor", writable);
+    if (!writable)
         region->receive_only = true;
     result = shmq_anonymous_map(region, &facts.geometry, error);
     return result ? result : shmq_anonymous_join(region, options, error);
@@ -179,6 +182,7 @@ static inline int shmq_region_check_handed(const struct shmq_files *files, struc
 static inline int shmq_region_hand(struct shmq_region *region, bool receive_only, int *handed, struct shmq_error *error)
 {
     struct shmq_files *files = &region->files;
+    int mode;
 
     shmq_error_clear(error);
     if (files->name[0])
@@ -189,9 +193,12 @@ static inline int shmq_region_hand(struct shmq_region *region, bool receive_only
     handed[SHMQ_HANDED_ADMIN] = files->admin;
     handed[SHMQ_HANDED_DATA] = files->data;
     handed[SHMQ_HANDED_LOCK] = files->lock;
+    mode = shmq_os_access_mode(files->data);
+    if (mode < 0)
+        return shmq_error_set_os(error, "descriptor", mode);
     if (!receive_only)
-        return shmq_os_access_mode(files->data) == O_RDWR ? SHMQ_OK : shmq_error_set_os(error, "descriptor", -EACCES);
-    if (shmq_os_access_mode(files->data) == O_RDONLY)
+        return mode == O_RDWR ? SHMQ_OK : shmq_error_set_os(error, "descriptor", -EACCES);
+    if (mode == O_RDONLY)
         return SHMQ_OK;
     if (!shmq_os_is(files->data_read, &files->data_identity)) {
         int fd = shmq_os_reopen(files->data, O_RDONLY);

@@ -174,7 +174,9 @@ static inline int shmq_memfds_judge(int fd, struct stat *status, struct shmq_err
 
     if (result)
         return shmq_error_set_os(error, "fstat", result);
-    if (seals < 0)
+    if (seals < 0 && seals != -EINVAL)
+        return shmq_error_set_os(error, "seals", seals);
+    if (seals < 0) /* no memfd */
         return shmq_memfds_refuse("seals", 0, SHMQ_MEMFDS_SEALS, error);
     if ((seals & SHMQ_MEMFDS_SEALS) != SHMQ_MEMFDS_SEALS)
         return shmq_memfds_refuse("seals", seals, SHMQ_MEMFDS_SEALS, error);
@@ -253,6 +255,8 @@ static inline int shmq_memfds_verify(const struct shmq_handed *taken, struct shm
     uint64_t sizes[SHMQ_HANDED_FILES];
 
     shmq_memfds_error_at(error, SHMQ_HANDED_ADMIN);
+    if (mode < 0)
+        return shmq_error_set_os(error, "descriptor", mode);
     if (mode != O_RDWR)
         return shmq_memfds_refuse("access mode", mode, O_RDWR, error);
     result = shmq_header_read(admin->fd, (uint64_t)admin->status.st_size, facts, error);
@@ -271,12 +275,14 @@ static inline int shmq_memfds_verify(const struct shmq_handed *taken, struct shm
     return SHMQ_OK;
 }
 
-/* Can the data segment be written through the descriptor? */
-static inline bool shmq_memfds_writable(int fd)
+/* Can the data segment be written through the descriptor? 1, 0, or -errno. */
+static inline int shmq_memfds_writable(int fd)
 {
-    int seals = shmq_os_seals(fd);
+    int seals = shmq_os_seals(fd), mode = shmq_os_access_mode(fd);
 
-    return shmq_os_access_mode(fd) == O_RDWR && seals >= 0 && !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+    if (seals < 0 || mode < 0)
+        return seals < 0 ? seals : mode;
+    return mode == O_RDWR && !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
 }
 
 #endif
