@@ -127,6 +127,12 @@ static inline bool aim_of_files(const struct aim *aim)
         || (aim->table == TABLE_HEADER && aim->at <= offsetof(struct shmq_header, life));
 }
 
+/* Do operations look at 65,536 slots where it is damaged? */
+static inline bool aim_makes_walks_long(const struct aim *aim)
+{
+    return aim->table == TABLE_QUEUE && aim->at == offsetof(struct shmq_queue, place);
+}
+
 /* ---- chance ----------------------------------------------------------------------------------------------- */
 
 static uint64_t chance_state;

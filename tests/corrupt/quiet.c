@@ -271,7 +271,7 @@ static void unmake(void)
 static bool files_used;                 /* in this round */
 
 /* What only those read who open files is left alone where nobody does; where somebody does, every second aim is of that
- * kind. */
+ * kind. What makes many walks long is aimed at more seldom. */
 static uint32_t choose_aim(void)
 {
     bool wanted = files_used && chance_below(2);
@@ -279,7 +279,7 @@ static uint32_t choose_aim(void)
 
     do
         aim = chance_below(AIM_COUNT);
-    while (aim_of_files(&aims[aim]) != wanted);
+    while (aim_of_files(&aims[aim]) != wanted || (aim_makes_walks_long(&aims[aim]) && chance_below(8)));
     return aim;
 }
 
