@@ -43,7 +43,7 @@ struct herd {
     struct account account;
     struct reclaimed reclaimed;
     struct member member[LEDGER_PAGES];
-    uint32_t members, pythons;
+    uint32_t members, pythons, shift;
     uint32_t next_life;
     uint64_t chance, look_ns;
     const char *worker;
@@ -58,10 +58,12 @@ static const char *const herd_role_text[ROLES] = {
 #undef ROLE
 };
 
-/* Who does what, in turn; the Python workers from the beginning, too. */
+/* Who does what: each round the first member, and so the Python members, begin one further. */
 static const enum role herd_roles[] = { ROLE_SENDER, ROLE_WORKER, ROLE_PUBLISHER, ROLE_SUBSCRIBER, ROLE_REQUESTER,
     ROLE_ANSWERER, ROLE_FORWARDER, ROLE_WORKER, ROLE_EDITOR, ROLE_LOSSY, ROLE_MAKER, ROLE_SENDER, ROLE_OPENER,
     ROLE_WORKER };
+
+#define HERD_ROLES (sizeof herd_roles / sizeof herd_roles[0])
 
 /* ---- birth ------------------------------------------------------------------------------------------------- */
 
@@ -306,7 +308,7 @@ static bool herd_turn(struct herd *herd)
         struct member *member = &herd->member[i];
 
         if (member->state == MEMBER_NONE) {
-            herd_bear(herd, i, herd_roles[i % (sizeof herd_roles / sizeof herd_roles[0])], now);
+            herd_bear(herd, i, herd_roles[(i + herd->shift) % HERD_ROLES], now);
             busy = true;
         } else if (!member->grown && member->state == MEMBER_RUNNING && ledger_load(&member->page->attached)) {
             member->grown = true;

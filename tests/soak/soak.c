@@ -2,8 +2,8 @@
 /* soak WORKER KILLS SECONDS [JSON [PYTHON SCRIPT PACKAGE PYTHON_KILLS]]
  *
  * Programs that do all that shmq can do with one region are killed at random, and some of them frozen, until KILLS have
- * been, or SECONDS are over: rounds of some seconds, each with an audit (account.h, stage.h). With PYTHON, half of the
- * programs are Python's, and it also ends after PYTHON_KILLS of those. Prints figures, and writes them to JSON. Ends
+ * been, or SECONDS are over: rounds of some seconds, each with an audit (account.h, stage.h). With PYTHON, most of the
+ * programs are Python's, and it goes on until PYTHON_KILLS of those, too. Prints figures, and writes them to JSON. Ends
  * with 1 where anything was lost, doubled, torn or left, or hangs.
  *
  * Three processes see to it that nothing is left, whoever is killed: the watcher, the controller and the workers.
@@ -17,7 +17,7 @@
 #define ROUND_NS 5000000000ull
 #define ROUND_KILLS 20000u
 #define MEMBERS 14u
-#define PYTHON_MEMBERS 8u
+#define PYTHON_MEMBERS 11u
 
 struct goal {
     uint64_t kills, python_kills, until_ns;
@@ -129,6 +129,7 @@ static void play_round(const struct goal *goal, uint32_t number)
     uint64_t start = shmq_os_now(), killed = herd.figures.kills + herd.figures.python_kills;
     char name[32];
 
+    herd.shift = number;
     snprintf(name, sizeof name, "round-%u", number);
     stage_make(&stage, directory, name, 2097152ull << number % 4); /* in the smallest no block is free now and then */
     snprintf(herd.ledger->directory, sizeof herd.ledger->directory, "%s", directory);
