@@ -43,5 +43,6 @@ soak-test: $(VENV)/built
 	        || { echo "without the step $${missed%=*} it was not said that something is $${missed#*=}" >&2; exit 1; }; \
 	    echo "without the step $${missed%=*}: $$found"; \
 	done
+	$(BIN)/python tests/soak/killed.py $(SOAK)
 	$(SOAK) 100000 30
 	$(SOAK) 0 20 build/soak.json $(SOAK_PYTHON) 100000
