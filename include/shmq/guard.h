@@ -344,15 +344,16 @@ static inline bool shmq_guard_mend(uint64_t address)
 }
 
 /* What the signal does where nobody handles it. A fault repeats when the handler returns; a signal that was sent must
- * be sent again, and comes then. */
+ * be sent again, and comes then. Where the handler stays, all the same, both would come back to it for ever. */
 static inline void shmq_guard_default(int number, bool fault)
 {
     struct sigaction action;
 
     memset(&action, 0, sizeof action);
     action.sa_handler = SIG_DFL;
-    (void)SHMQ_SYSTEM(sigaction, -1, sigaction(number, &action, NULL));
-    if (!fault)
+    if (SHMQ_SYSTEM(sigaction, -1, sigaction(number, &action, NULL)))
+        (void)SHMQ_SYSTEM(raise, -1, raise(SIGKILL));
+    else if (!fault)
         (void)SHMQ_SYSTEM(raise, -1, raise(number));
 }
 
