@@ -492,9 +492,9 @@ struct act {
 
 static const struct act acts[] = {
     ACT(loan), ACT(send), ACT(send_or_drop), ACT(receive), ACT(receive_inbox), ACT(receive_dropped), ACT(hold),
-    ACT(old_handles), ACT(no_handles), ACT(room), ACT(publish), ACT(hear), ACT(subscribe), ACT(names), ACT(claim), ACT(shut), ACT(peer), ACT(inbox),
-    ACT(wait), ACT(wake), ACT(look), ACT(count), ACT(memory), ACT(recover), ACT(sweep), ACT(close), ACT_FILES(attach),
-    ACT_FILES(list),
+    ACT(old_handles), ACT(no_handles), ACT(room), ACT(publish), ACT(hear), ACT(subscribe), ACT(names), ACT(claim),
+    ACT(shut), ACT(peer), ACT(inbox), ACT(wait), ACT(wake), ACT(look), ACT(count), ACT(memory), ACT(recover),
+    ACT(sweep), ACT(close), ACT_FILES(attach), ACT_FILES(list),
 };
 
 #define ACT_COUNT ((uint32_t)(sizeof acts / sizeof acts[0]))

@@ -12,8 +12,8 @@ struct target {
     int lock;               /* the lock file's descriptor, or -1 */
 };
 
-/* The program notes that damage for this aim was done to a word of the admin segment. */
-static void damage_noted(uint64_t index, uint32_t aim);
+/* The program notes that damage for this aim was done to a word of the admin segment, and what it had been. */
+static void damage_noted(uint64_t index, uint32_t aim, uint64_t old);
 /* … and of a payload or the lock file. */
 static void damage_noted_elsewhere(uint64_t index, uint32_t aim);
 
@@ -88,12 +88,12 @@ static inline uint64_t *damage_word(const struct target *target, uint64_t at)
     return (uint64_t *)(void *)(target->map->admin + at);
 }
 
-static inline void damage_swap(const struct target *target, uint64_t at, uint64_t other)
+static inline void damage_set(const struct target *target, uint32_t aim, uint64_t at, uint64_t value)
 {
-    uint64_t value = *damage_word(target, at);
+    uint64_t old = *damage_word(target, at);
 
-    *damage_word(target, at) = *damage_word(target, other);
-    *damage_word(target, other) = value;
+    *damage_word(target, at) = value;
+    damage_noted(at / 8, aim, old);
 }
 
 /* The payload; the kernel keeps nobody from writing there. */
@@ -127,14 +127,15 @@ static inline uint32_t damage(const struct target *target, uint32_t aim)
     }
     at = aim_place(target->map, &aims[aim]);
     if (chance_below(10) == 0) {
+        uint64_t here = *damage_word(target, at), there;
+
         other = aim_place(target->map, &aims[chance_below(4) ? aim : chance_below(AIM_COUNT - 2)]);
-        damage_swap(target, at, other);
-        damage_noted(at / 8, aim);
-        damage_noted(other / 8, aim);
+        there = *damage_word(target, other);
+        damage_set(target, aim, at, there);
+        damage_set(target, aim, other, here);
         return 2;
     }
-    *damage_word(target, at) = damage_value(target, aims[aim].pack, *damage_word(target, at));
-    damage_noted(at / 8, aim);
+    damage_set(target, aim, at, damage_value(target, aims[aim].pack, *damage_word(target, at)));
     return 1;
 }
 

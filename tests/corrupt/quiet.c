@@ -87,8 +87,9 @@ static void check_memory(void)
 
 /* ---- what is counted --------------------------------------------------------------------------------------- */
 
-static void damage_noted(uint64_t index, uint32_t aim)
+static void damage_noted(uint64_t index, uint32_t aim, uint64_t old)
 {
+    (void)old;
     if (damaged_count == sizeof damaged / sizeof damaged[0])
         return;
     written++;
