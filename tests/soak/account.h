@@ -216,6 +216,12 @@ static inline void account_event(struct account *account, uint32_t by, uint32_t 
         account_got(account, by, role, event);
         return;
     }
+    if (kind == EVENT_TAKEN) {
+        account->tally.duplicated++;
+        account_fault(account, "duplicated: life %u held %u/%u, which somebody else had, too", by, event_life(event),
+            event_n(event));
+        return;
+    }
     if (kind == EVENT_TORN) {
         account->tally.torn++;
         account_fault(account, "torn: life %u, by way %u, says %u/%u", by, event_way(event), event_life(event),

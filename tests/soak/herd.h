@@ -18,7 +18,7 @@
 #include "reclaimed.h"
 #include "shmq/shmq.h"
 
-#define HERD_HUNG_NS 10000000000ull     /* a living worker that does not get on for so long hangs */
+#define HERD_PATIENCE_S 10              /* a living worker that does not get on for so long hangs */
 #define HERD_DOUBT_NS 1000000000ull     /* … and is not killed by chance before that is decided */
 #define HERD_LOOK_NS 50000000ull
 
@@ -45,7 +45,7 @@ struct herd {
     struct member member[LEDGER_PAGES];
     uint32_t members, pythons, shift;
     uint32_t next_life;
-    uint64_t chance, look_ns;
+    uint64_t chance, look_ns, patience_ns;
     const char *worker;
     const char *python, *script, *package;
     struct herd_figures figures;
@@ -79,7 +79,7 @@ static uint64_t herd_span(struct herd *herd)
 static uint64_t herd_childhood(struct herd *herd, const struct member *member)
 {
     if (soak_random(&herd->chance) % 8)
-        return HERD_HUNG_NS;
+        return herd->patience_ns;
     return soak_random(&herd->chance) % (member->python ? 60000000ull : 4000000ull);
 }
 
@@ -265,12 +265,12 @@ static void herd_look(struct herd *herd, uint64_t now)
         if (member->state != MEMBER_RUNNING || beat != member->beat) {
             member->beat = beat;
             member->beat_ns = now;
-        } else if (now - member->beat_ns > HERD_HUNG_NS) {
+        } else if (now - member->beat_ns > herd->patience_ns) {
             herd_hung(herd, "a worker does not get on");
             return;
         }
     }
-    if (reclaimed_oldest(&herd->reclaimed) > HERD_HUNG_NS)
+    if (reclaimed_oldest(&herd->reclaimed) > herd->patience_ns)
         herd_hung(herd, "nobody recovers a dead process");
 }
 

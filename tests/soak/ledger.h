@@ -52,6 +52,7 @@ enum event {
     EVENT_FORWARD,          /* about to hand on to WAY_NEXT */
     EVENT_FORWARDED,
     EVENT_KEPT,             /* … certainly not done: still held */
+    EVENT_TAKEN,            /* it had been held, and was somebody else's before it was given back */
     EVENT_TORN,             /* received, and not as it was sent */
     EVENT_LEFT              /* the last: holds nothing, closes; n: it has read all that only it could receive */
 };

@@ -16,7 +16,7 @@ build/c/soak_worker_without: tests/soak/worker.c tests/step/without.h $(SOAK_FIL
 	$(CC) $(C_FLAGS) $(OPTIMISED) -include tests/step/without.h -o $@ $<
 
 # Steps without which the soak must report something, and what.
-SOAK_MISSED := C3_REQUEUE=lost C4_RQ=lost C3_TICKET=leaked
+SOAK_MISSED := C3_REQUEUE=lost C4_RQ=lost RQ1=duplicated A2=torn C3_TICKET=leaked C5=hung
 KILLS ?= 200000
 PYTHON_KILLS ?= 10000
 SECONDS ?= 600
@@ -37,12 +37,18 @@ soak: $(SOAK_PROGRAMS) $(VENV)/built
 soak-test: $(VENV)/built
 	$(BUILD) $(SOAK_PROGRAMS)
 	@for missed in $(SOAK_MISSED); do \
-	    found=$$(SHMQ_WITHOUT=$${missed%=*} build/c/soak build/c/soak_worker_without 100000 3 2>&1) \
+	    found=$$(SOAK_PATIENCE=2 SHMQ_WITHOUT=$${missed%=*} build/c/soak build/c/soak_worker_without 100000 3 2>&1) \
 	        && { echo "without the step $${missed%=*} nothing was reported" >&2; exit 1; }; \
 	    found=$$(echo "$$found" | grep -m 1 "^$${missed#*=}: [^0]") \
 	        || { echo "without the step $${missed%=*} it was not said that something is $${missed#*=}" >&2; exit 1; }; \
 	    echo "without the step $${missed%=*}: $$found"; \
 	done
 	$(BIN)/python tests/soak/killed.py $(SOAK)
-	$(SOAK) 100000 30
-	$(SOAK) 0 20 build/soak.json $(SOAK_PYTHON) 100000
+	$(SOAK) 100000 25
+	$(SOAK) 0 15 build/soak.json $(SOAK_PYTHON) 100000
+
+build/c/reclaim: tests/soak/reclaim.c $(SOAK_FILES) | build/c
+	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
+
+reclaim: build/c/reclaim
+	build/c/reclaim

@@ -4,7 +4,7 @@
  * Programs that do all that shmq can do with one region are killed at random, and some of them frozen, until KILLS have
  * been, or SECONDS are over: rounds of some seconds, each with an audit (account.h, stage.h). With PYTHON, most of the
  * programs are Python's, and it goes on until PYTHON_KILLS of those, too. Prints figures, and writes them to JSON. Ends
- * with 1 where anything was lost, doubled, torn or left, or hangs.
+ * with 1 where anything was lost, doubled, torn or left, or hangs: $SOAK_PATIENCE is after how many seconds that is said.
  *
  * Three processes see to it that nothing is left, whoever is killed: the watcher, the controller and the workers.
  * Workers die with the controller (PR_SET_PDEATHSIG), the watcher then removes the directory; the controller does,
@@ -17,7 +17,7 @@
 #define ROUND_NS 5000000000ull
 #define ROUND_KILLS 20000u
 #define MEMBERS 14u
-#define PYTHON_MEMBERS 11u
+#define PYTHON_MEMBERS 12u
 
 struct goal {
     uint64_t kills, python_kills, until_ns;
@@ -190,6 +190,13 @@ static void write_json(const char *path, double seconds)
     CHECK_EQUAL(fclose(file), 0);
 }
 
+static uint64_t patience(void)
+{
+    const char *asked = getenv("SOAK_PATIENCE");
+
+    return (asked ? strtoull(asked, NULL, 10) : HERD_PATIENCE_S) * 1000000000;
+}
+
 int main(int argc, char **argv)
 {
     struct goal goal;
@@ -211,6 +218,7 @@ int main(int argc, char **argv)
         herd.package = argv[7];
         herd.pythons = PYTHON_MEMBERS;
     }
+    herd.patience_ns = patience();
     herd.next_life = 1;
     herd.chance = start | 1;
     for (uint32_t number = 0; !herd.failed && !reached(&goal); number++)

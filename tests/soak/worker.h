@@ -180,9 +180,11 @@ static bool take_or_wait(const struct shmq_queue_ref *ref, enum way way, struct 
 
 static void finish(struct got *got)
 {
+    int result;
+
     note(EVENT_ACK, got->way, got->message.deliveries, got->life, got->n);
-    CHECK_EQUAL(shmq_release(&region.self, &got->message.hold), SHMQ_OK);
-    note(EVENT_ACKED, got->way, got->message.deliveries, got->life, got->n);
+    result = shmq_release(&region.self, &got->message.hold);
+    note(result == SHMQ_OK ? EVENT_ACKED : EVENT_TAKEN, got->way, got->message.deliveries, got->life, got->n);
 }
 
 /* Only this process could receive it: nobody needs to know when it is released. */
