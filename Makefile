@@ -8,6 +8,7 @@
 # make single-step  each operation, and who recovers it, killed and frozen before each machine instruction (x86-64)
 # make soak      programs of all roles killed at random, KILLS of C, then PYTHON_KILLS, SECONDS each at most; adds two
 #                rows to docs/soak.md
+# make reclaim   how long it takes from a death until all is back, by the size of the region
 # make corrupt   shared memory is damaged under the sanitizers while peers work (MUTATIONS=…, SEED=…)
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Programs of all roles, killed at random.
 
-.PHONY: soak soak-test
+.PHONY: soak soak-test reclaim
 SLICES += soak-test
 
 SOAK_FILES := $(wildcard tests/soak/*.h) $(C_HEADERS)
