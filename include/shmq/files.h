@@ -88,14 +88,16 @@ static inline int shmq_files_judge_owner(const struct shmq_directory *directory,
     struct shmq_error *error)
 {
     uint32_t owner = (uint32_t)status->st_uid, group = (uint32_t)status->st_gid, uid = shmq_os_uid();
+    int member;
 
     if (!directory->shared)
         return owner == uid ? SHMQ_OK : shmq_files_refuse(status, "owner", owner, uid, error);
     if (!top)
         return group == directory->group ? SHMQ_OK
                                          : shmq_files_refuse(status, "group", group, directory->group, error);
-    if (owner == uid || shmq_os_in_group(group))
-        return SHMQ_OK;
+    member = owner == uid ? 1 : shmq_os_in_group(group);
+    if (member)
+        return member < 0 ? shmq_error_set_os(error, "getgroups", member) : SHMQ_OK;
     return shmq_files_refuse(status, "group of the directory", group, shmq_os_gid(), error);
 }
 

@@ -48,7 +48,7 @@ static inline bool shmq_making_take_over(const struct shmq_directory *directory,
 
     if (result)
         return result != -EAGAIN;
-    if (shmq_files_has_name(directory, name, dir) == 1) /* else its maker finished, and closed, since we opened `lock` */
+    if (shmq_files_has_name(directory, name, dir) == 1) /* else its maker has finished, and closed, meanwhile */
         (void)shmq_files_remove(directory, name, dir, "lock");
     shmq_os_unlock(probe->fd, SHMQ_LOCK_MAKING);
     return true;

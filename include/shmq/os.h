@@ -612,17 +612,22 @@ static inline uint64_t shmq_os_pid(void) { return (uint64_t)getpid(); }
 static inline uint32_t shmq_os_uid(void) { return (uint32_t)geteuid(); }
 static inline uint32_t shmq_os_gid(void) { return (uint32_t)getegid(); }
 
-/* Is this process in the group? */
-static inline bool shmq_os_in_group(uint32_t gid)
+/* Is this process in the group? 1, 0, or -errno. */
+static inline int shmq_os_in_group(uint32_t gid)
 {
-    int count = SHMQ_SYSTEM(getgroups, -1, getgroups(0, NULL));
-    gid_t *groups = count > 0 ? (gid_t *)SHMQ_SYSTEM(malloc, NULL, malloc((size_t)count * sizeof *groups)) : NULL;
-    bool found = gid == shmq_os_gid();
+    int found = gid == shmq_os_gid(), count = found ? 0 : SHMQ_SYSTEM(getgroups, -1, getgroups(0, NULL));
+    gid_t *groups;
 
-    if (groups)
-        count = SHMQ_SYSTEM(getgroups, -1, getgroups(count, groups));
-    for (int i = 0; groups && i < count; i++)
-        found = found || groups[i] == gid;
+    if (count <= 0)
+        return count ? -errno : found;
+    groups = (gid_t *)SHMQ_SYSTEM(malloc, NULL, malloc((size_t)count * sizeof *groups));
+    if (!groups)
+        return -ENOMEM;
+    count = SHMQ_SYSTEM(getgroups, -1, getgroups(count, groups));
+    if (count < 0)
+        found = -errno;
+    for (int i = 0; i < count; i++)
+        found |= groups[i] == gid;
     free(groups);
     return found;
 }
