@@ -29,7 +29,9 @@ cdef cnp.dtype dtype_of(Lease lease):
     found = described.get(key)
     if found is None:
         count = size // 4 if kind == b"U" else size
-        found = described[key] = np.dtype(f"{chr(lease.type.byte_order)}{chr(kind)}{count}")
+        found = np.dtype(f"{chr(lease.type.byte_order)}{chr(kind)}{count}")
+        if len(described) < 256:  # who writes astray may send as many types as there are numbers
+            described[key] = found
     return found
 
 

@@ -28,21 +28,27 @@ static inline bool shmq_array_type_sound(const struct shmq_array_type *type)
     case 'u': return power && size <= 8;
     case 'f': return power && size >= 2 && size <= 16;
     case 'c': return power && size >= 8 && size <= 32;
-    case 'S': return size > 0;
-    case 'U': return size > 0 && size % 4 == 0;
+    case 'S': return size > 0 && size <= INT32_MAX; /* what others hold such a size in is signed */
+    case 'U': return size > 0 && size <= INT32_MAX && size % 4 == 0;
     default: return false;
     }
 }
 
-/* Bytes that such an array has; UINT64_MAX where the number is too large to be meant. */
+/* Bytes that such an array has; UINT64_MAX where the number is too large to be meant, be it without the extents that
+ * are 0: strides are computed from the others alone. */
 static inline uint64_t shmq_array_bytes(const struct shmq_array_type *type)
 {
     uint64_t bytes = type->item_size;
+    bool empty = false;
 
     for (uint32_t i = 0; i < type->dimensions; i++)
-        if (__builtin_mul_overflow(bytes, type->shape[i], &bytes))
+        if (type->shape[i] == 0)
+            empty = true;
+        else if (__builtin_mul_overflow(bytes, type->shape[i], &bytes))
             return UINT64_MAX;
-    return bytes;
+    if (bytes > INT64_MAX)
+        return UINT64_MAX;
+    return empty ? 0 : bytes;
 }
 
 /* Describe a block that this process owns. OK, or INVALID where an envelope cannot say it. */

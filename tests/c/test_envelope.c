@@ -26,11 +26,12 @@ struct element {
 static const struct element sound[] = { { 'b', 1 }, { 'i', 1 }, { 'i', 2 }, { 'i', 4 }, { 'i', 8 }, { 'u', 1 },
     { 'u', 8 }, { 'f', 2 }, { 'f', 4 }, { 'f', 8 }, { 'f', 16 }, { 'c', 8 }, { 'c', 16 }, { 'c', 32 },
     { 'S', 1 }, { 'S', 33 },
-    { 'S', UINT32_MAX }, { 'U', 4 }, { 'U', 40 } };
+    { 'S', INT32_MAX }, { 'U', 4 }, { 'U', 40 } };
 
 static const struct element unsound[] = { { 'b', 0 }, { 'b', 2 }, { 'i', 0 }, { 'i', 3 }, { 'i', 16 }, { 'u', 16 },
     { 'f', 1 }, { 'f', 3 }, { 'f', 32 }, { 'c', 4 }, { 'c', 64 }, { 'c', 24 }, { 'S', 0 }, { 'U', 0 }, { 'U', 3 },
-    { 'O', 8 }, { 'V', 8 }, { 'M', 8 }, { 'm', 8 }, { 0, 8 }, { (char)0xff, 8 } };
+    { 'S', 0x80000000u }, { 'S', UINT32_MAX }, { 'U', 0x80000000u }, { 'U', UINT32_MAX - 3 }, { 'O', 8 },
+    { 'V', 8 }, { 'M', 8 }, { 'm', 8 }, { 0, 8 }, { (char)0xff, 8 } };
 
 static void check_same(const struct shmq_array_type *left, const struct shmq_array_type *right)
 {
@@ -75,7 +76,7 @@ static void an_extent_of_zero_and_of_32_bits_is_possible(void)
 
     type.shape[0] = UINT32_MAX;
     type.shape[1] = 0;
-    type.shape[2] = UINT32_MAX;
+    type.shape[2] = INT32_MAX;
     CHECK_EQUAL(shmq_envelope_write(&block, &type), SHMQ_OK);
     CHECK_EQUAL(shmq_envelope_read(&block, 0, &back), SHMQ_OK);
     check_same(&type, &back);
@@ -173,6 +174,23 @@ static void a_product_that_overflows_is_too_large_and_not_small(void)
     CHECK_EQUAL(shmq_array_bytes(&type), 0);
 }
 
+/* No array has it, and who computed its strides would overflow, although it has no element. */
+static void an_overflow_behind_an_extent_of_zero_is_not_a_payload(void)
+{
+    struct shmq_array_type type = type_of('f', 8, 4), back;
+
+    type.shape[0] = 0;
+    type.shape[1] = type.shape[2] = type.shape[3] = UINT32_MAX;
+    CHECK_EQUAL(shmq_array_bytes(&type), UINT64_MAX);
+    CHECK_EQUAL(shmq_envelope_write(&block, &type), SHMQ_OK);
+    CHECK_EQUAL(shmq_envelope_read(&block, 0, &back), SHMQ_CORRUPT);
+    type.shape[2] = 1u << 29;
+    type.shape[3] = 1;
+    CHECK_EQUAL(shmq_array_bytes(&type), UINT64_MAX); /* signed numbers overflow earlier */
+    type.shape[2] = 1u << 28;
+    CHECK_EQUAL(shmq_array_bytes(&type), 0);
+}
+
 static void an_overflow_before_an_extent_of_zero_is_not_a_payload(void)
 {
     struct shmq_array_type type = type_of('f', 8, 4), back;
@@ -243,6 +261,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(too_many_dimensions_and_an_unknown_byte_order_in_memory_are_corrupt),
     CHECK_TEST(a_shape_that_does_not_fill_the_payload_is_corrupt),
     CHECK_TEST(a_product_that_overflows_is_too_large_and_not_small),
+    CHECK_TEST(an_overflow_behind_an_extent_of_zero_is_not_a_payload),
     CHECK_TEST(an_overflow_before_an_extent_of_zero_is_not_a_payload),
     CHECK_TEST(random_words_are_read_without_harm_and_believed_only_where_they_fit),
     CHECK_TEST(an_envelope_travels_with_its_message_and_only_where_the_length_says_so),
