@@ -182,9 +182,10 @@ static void act_receive_dropped(void) { receive_some(usable(chance_below(2) ? &m
 static void act_hold(void)
 {
     struct shmq_message message;
+    struct shmq_hold loan;
 
-    if (!me->loan.word)
-        (void)borrow(700, &me->loan);
+    if (!me->loan.word && borrow(700, &loan))
+        me->loan = loan;
     if (!me->held.hold.word && mind(shmq_receive(self(), &me->jobs, &message)))
         me->held = message;
     if (!me->published.hold.word && me->heard.queue && mind(shmq_receive(self(), &me->heard, &message)))
