@@ -16,6 +16,8 @@
 #ifndef SOAK_ACCOUNT_H
 #define SOAK_ACCOUNT_H
 
+#include <stdarg.h>
+
 #include "../c/check.h"
 #include "ledger.h"
 

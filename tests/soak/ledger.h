@@ -12,6 +12,7 @@
 #define SOAK_LEDGER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define LEDGER_FD 3                     /* where a worker finds it */

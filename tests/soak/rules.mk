@@ -6,6 +6,8 @@ SLICES += soak-test
 
 SOAK_FILES := $(wildcard tests/soak/*.h) $(C_HEADERS)
 
+$(foreach build,$(C_BUILD) build/sanitized,$(build)/test_account): $(wildcard tests/soak/*.h)
+
 build/c/soak: tests/soak/soak.c $(SOAK_FILES) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
 

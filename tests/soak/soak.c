@@ -4,7 +4,7 @@
  * Programs that do all that shmq can do with one region are killed at random, and some of them frozen, until KILLS have
  * been, or SECONDS are over: rounds of some seconds, each with an audit (account.h, stage.h). With PYTHON, most of the
  * programs are Python's, and it goes on until PYTHON_KILLS of those, too. Prints figures, and writes them to JSON. Ends
- * with 1 where anything was lost, doubled, torn or left, or hangs: $SOAK_PATIENCE is after how many seconds that is said.
+ * with 1 where anything was lost, doubled, torn or left, or hangs, which is said after $SOAK_PATIENCE seconds.
  *
  * Three processes see to it that nothing is left, whoever is killed: the watcher, the controller and the workers.
  * Workers die with the controller (PR_SET_PDEATHSIG), the watcher then removes the directory; the controller does,
