@@ -21,14 +21,14 @@ static inline uint64_t soak_random(uint64_t *state)
     return *state * 0x2545f4914f6cdd1dull >> 16;
 }
 
-/* Small ones, mostly; multiples of 8. */
+/* Small ones, mostly, so that more time goes into shmq; multiples of 8. */
 static inline uint32_t payload_size(uint64_t *random)
 {
-    static const uint32_t most[16] = { 128, 128, 128, 256, 256, 256, 512, 512, 1024, 1024, 2048, 4096, 4096, 8192,
-        32768, PAYLOAD_MAX };
+    static const uint32_t most[8] = { 64, 64, 128, 128, 512, 1024, 2048, 8192 };
     uint64_t value = soak_random(random);
+    uint32_t limit = value % 64 == 63 ? PAYLOAD_MAX : most[value % 8];
 
-    return PAYLOAD_MIN + (uint32_t)(value >> 4) % (most[value % 16] - PAYLOAD_MIN + 1) / 8 * 8;
+    return PAYLOAD_MIN + (uint32_t)(value >> 6) % (limit - PAYLOAD_MIN + 1) / 8 * 8;
 }
 
 static inline uint32_t payload_adler(const unsigned char *bytes, uint32_t count)

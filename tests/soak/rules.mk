@@ -45,6 +45,8 @@ soak-test: $(VENV)/built
 	        || { echo "without the step $${missed%=*} it was not said that something is $${missed#*=}" >&2; exit 1; }; \
 	    echo "without the step $${missed%=*}: $$found"; \
 	done
+	@found=$$(SOAK_PATIENCE=1 build/c/soak $$(command -v yes) 100 5 2>&1 >/dev/null | grep "^hung: a worker") \
+	    || { echo "nothing was said of workers that do not get on" >&2; exit 1; }; echo "workers that only say yes: $$found"
 	$(BIN)/python tests/soak/killed.py $(SOAK)
 	$(SOAK) 100000 25
 	$(SOAK) 0 15 build/soak.json $(SOAK_PYTHON) 100000

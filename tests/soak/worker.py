@@ -35,7 +35,8 @@ RUN, STOP, END = range(3)
 JOBS, NEXT, PASSING, INBOX, TOPIC = range(5)
 SEND, SENT, REFUSED, GOT, ACK, ACKED, FORWARD, FORWARDED, KEPT, TAKEN, TORN, LEFT = range(1, 13)
 ANSWERER = 8
-SIZES = [128, 128, 128, 256, 256, 256, 512, 512, 1024, 1024, 2048, 4096, 4096, 8192, 32768, 131072]
+SIZES = [64, 64, 128, 128, 512, 1024, 2048, 8192]
+LARGEST = 131072
 DEPTH = 32
 SLICE = 0.005
 GONE = (QueueClosedError, NoReceiver, PeerDied)
@@ -81,7 +82,8 @@ def payload(size: int) -> bytes:
 
 def some_size() -> int:
     value = chance.getrandbits(40)
-    return 24 + (value >> 4) % (SIZES[value % 16] - 23) // 8 * 8
+    limit = LARGEST if value % 64 == 63 else SIZES[value % 8]
+    return 24 + (value >> 6) % (limit - 23) // 8 * 8
 
 
 def post(send: "Post", way: int, to: int, number: int, wait: bool) -> bool:
