@@ -3,10 +3,8 @@
 #ifndef SOAK_HERD_H
 #define SOAK_HERD_H
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -65,7 +63,7 @@ static const enum role herd_roles[] = { ROLE_SENDER, ROLE_WORKER, ROLE_PUBLISHER
 
 #define HERD_ROLES (sizeof herd_roles / sizeof herd_roles[0])
 
-/* ---- birth ------------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------------------------------- */
 
 /* A life, from the attachment on: some ms, mostly; seldom seconds, so that some outlive many. */
 static uint64_t herd_span(struct herd *herd)
@@ -76,7 +74,7 @@ static uint64_t herd_span(struct herd *herd)
 }
 
 /* Some do not even live to attach. */
-static uint64_t herd_childhood(struct herd *herd, const struct member *member)
+static uint64_t herd_early(struct herd *herd, const struct member *member)
 {
     if (soak_random(&herd->chance) % 8)
         return herd->patience_ns;
@@ -97,7 +95,7 @@ __attribute__((noreturn)) static void herd_become(const struct herd *herd, const
     _exit(127);
 }
 
-static void herd_bear(struct herd *herd, uint32_t index, enum role role, uint64_t now)
+static void herd_start(struct herd *herd, uint32_t index, enum role role, uint64_t now)
 {
     struct member *member = &herd->member[index];
     struct page *page = member->page;
@@ -118,7 +116,7 @@ static void herd_bear(struct herd *herd, uint32_t index, enum role role, uint64_
     CHECK(member->pid > 0);
     member->state = MEMBER_RUNNING;
     member->grown = false;
-    member->due_ns = now + herd_childhood(herd, member);
+    member->due_ns = now + herd_early(herd, member);
     member->beat = 0;
     member->beat_ns = now;
 }
@@ -166,7 +164,7 @@ static void herd_crashed(struct herd *herd, const struct member *member, int sta
         member->python ? "Python " : "", herd_role_text[member->page->role], (unsigned)status);
 }
 
-static void herd_buried(struct herd *herd, struct member *member, int status)
+static void herd_ended(struct herd *herd, struct member *member, int status)
 {
     struct page *page = member->page;
     bool left = page->count && event_kind(page->event[page->count - 1]) == EVENT_LEFT;
@@ -187,20 +185,20 @@ static void herd_buried(struct herd *herd, struct member *member, int status)
     member->state = MEMBER_NONE;
 }
 
-/* Bury all that have ended. Returns how many. */
-static uint32_t herd_bury(struct herd *herd)
+/* Reap all that have ended. Returns how many. */
+static uint32_t herd_reap(struct herd *herd)
 {
-    uint32_t buried = 0;
+    uint32_t reaped = 0;
     int status;
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (uint32_t i = 0; i < LEDGER_PAGES; i++)
             if (herd->member[i].state != MEMBER_NONE && herd->member[i].pid == pid) {
-                herd_buried(herd, &herd->member[i], status);
-                buried++;
+                herd_ended(herd, &herd->member[i], status);
+                reaped++;
             }
-    return buried;
+    return reaped;
 }
 
 /* ---- who hangs --------------------------------------------------------------------------------------------- */
@@ -302,13 +300,13 @@ static void herd_end_turn(struct herd *herd, struct member *member, uint64_t now
 static bool herd_turn(struct herd *herd)
 {
     uint64_t now = shmq_os_now();
-    bool busy = herd_bury(herd) > 0;
+    bool busy = herd_reap(herd) > 0;
 
     for (uint32_t i = 0; i < herd->members; i++) {
         struct member *member = &herd->member[i];
 
         if (member->state == MEMBER_NONE) {
-            herd_bear(herd, i, herd_roles[(i + herd->shift) % HERD_ROLES], now);
+            herd_start(herd, i, herd_roles[(i + herd->shift) % HERD_ROLES], now);
             busy = true;
         } else if (!member->grown && member->state == MEMBER_RUNNING && ledger_load(&member->page->attached)) {
             member->grown = true;
@@ -338,7 +336,7 @@ static void herd_dismiss(struct herd *herd, enum phase phase)
     ledger_store(&herd->ledger->phase, phase);
     for (uint32_t left = 1; left && !herd->failed;) {
         left = 0;
-        (void)herd_bury(herd);
+        (void)herd_reap(herd);
         for (uint32_t i = 0; i < LEDGER_PAGES; i++) {
             struct member *member = &herd->member[i];
 
@@ -355,7 +353,7 @@ static void herd_dismiss(struct herd *herd, enum phase phase)
 }
 
 /* Whatever they do. */
-static void herd_slaughter(struct herd *herd)
+static void herd_kill_all(struct herd *herd)
 {
     for (uint32_t i = 0; i < LEDGER_PAGES; i++)
         if (herd->member[i].state != MEMBER_NONE) {

@@ -71,7 +71,7 @@ static inline uint32_t event_deliveries(uint64_t word) { return (uint32_t)(word 
 static inline uint32_t event_life(uint64_t word) { return (uint32_t)(word >> 24 & 0xffffff); }
 static inline uint32_t event_n(uint64_t word) { return (uint32_t)(word & 0xffffff); }
 
-/* One worker's. The first three words are the controller's, and written before the worker is born. */
+/* One worker's. The first three words are the controller's, and written before the worker is started. */
 struct page {
     uint64_t life;
     uint64_t role;

@@ -83,7 +83,7 @@ static void open_queue(struct shmq_region *in, const char *name, struct shmq_que
     CHECK_EQUAL(shmq_queue_claim(&in->self, ref, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
 }
 
-static int send(struct shmq_region *in, const struct shmq_queue_ref *ref)
+static int send_one(struct shmq_region *in, const struct shmq_queue_ref *ref)
 {
     struct shmq_parcel parcel = { 64, 1 };
     struct shmq_hold loan;
@@ -119,7 +119,7 @@ static void be_victim(void)
     open_queue(&region, "jobs", &jobs);
     CHECK_EQUAL(shmq_topic_open(&region.self, "frames", &topic), SHMQ_OK);
     CHECK_EQUAL(shmq_subscribe(&region.self, topic, RECLAIM_DEPTH, SHMQ_POLICY_BLOCK, &frames), SHMQ_OK);
-    CHECK_EQUAL(send(&region, &jobs), SHMQ_OK);
+    CHECK_EQUAL(send_one(&region, &jobs), SHMQ_OK);
     CHECK_EQUAL(shmq_receive(&region.self, &jobs, &message), SHMQ_OK);
     CHECK_EQUAL(shmq_loan(&region.self, 100000, &loan), SHMQ_OK);
     if (told->find == FIND_BLOCKS)
@@ -134,7 +134,7 @@ static void be_victim(void)
     (void)raise(SIGKILL);
 }
 
-static pid_t bear_victim(enum find find)
+static pid_t start_victim(enum find find)
 {
     pid_t child;
 
@@ -195,7 +195,7 @@ static void find_at_full_queue(void)
 {
     struct shmq_message message;
 
-    while (send(&region, &idle) == SHMQ_OK)
+    while (send_one(&region, &idle) == SHMQ_OK)
         continue;
     (void)await_lock();
     store(&told->died_ns, shmq_os_now()); /* from the question on */
@@ -253,7 +253,7 @@ static void (*const find_it[FINDS])(void) = { find_waiting, find_at_full_queue, 
 
 static void play(enum find find)
 {
-    pid_t child = bear_victim(find);
+    pid_t child = start_victim(find);
     struct shmq_message message;
     int status;
 

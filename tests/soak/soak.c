@@ -114,7 +114,7 @@ static void drain(void)
 {
     uint32_t index = LEDGER_PAGES - 1;
 
-    herd_bear(&herd, index, ROLE_DRAINER, shmq_os_now());
+    herd_start(&herd, index, ROLE_DRAINER, shmq_os_now());
     herd_dismiss(&herd, PHASE_END);
 }
 
@@ -223,7 +223,7 @@ int main(int argc, char **argv)
     herd.chance = start | 1;
     for (uint32_t number = 0; !herd.failed && !reached(&goal); number++)
         play_round(&goal, number);
-    herd_slaughter(&herd);
+    herd_kill_all(&herd);
     seconds = (double)(shmq_os_now() - start) * 1e-9;
     tell(stdout, for_people, seconds);
     if (argc > 4)

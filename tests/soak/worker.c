@@ -2,6 +2,8 @@
 /* worker PAGE: one life of the soak, in the role that its page of the ledger says, until it is killed or has to leave.
  */
 #define _GNU_SOURCE
+#include <sched.h>
+
 #include "worker.h"
 
 static const char *const passing[3] = { "passing-0", "passing-1", "passing-2" };
