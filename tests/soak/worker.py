@@ -104,17 +104,17 @@ def post(send: "Post", way: int, to: int, number: int, wait: bool) -> bool:
 
 
 def send_one(tx: "shmq.Sender | shmq.Publisher", way: int, to: int = 0, wait: bool = True) -> bool:
-    """Copied in, or written in place."""
-    data = payload(some_size())
-    number = sent
+    """Copied in, or written in place. What finds no block to be written in has no number."""
+    size = some_size()
     if chance.getrandbits(1):
+        data, number = payload(size), sent
         return post(lambda timeout: tx.send(data, label=number, timeout=timeout), way, to, number, wait)
     try:
-        loan = tx.loan(len(data), label=number, timeout=SLICE)
+        loan = tx.loan(size, label=sent + 1, timeout=SLICE)
     except OutOfBlocks:
         return False
-    loan[:] = data
-    done = post(loan.send, way, to, number, wait)
+    loan[:] = payload(size)
+    done = post(loan.send, way, to, sent, wait)
     if not done:
         loan.discard()
     return done
