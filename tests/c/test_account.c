@@ -6,6 +6,7 @@ enum { ALICE = 7, BOB, CAROL };         /* lives */
 
 static struct account account;
 static struct page page;
+static uint64_t dropped;                /* by Bob's queue */
 
 static void begin(void)
 {
@@ -287,6 +288,7 @@ static void bob_hears(enum role role, bool before, uint32_t which, bool read_all
     died();
     born(BOB, role);
     page.ready_ns = before ? 50 : 150;
+    page.dropped = dropped;
     for (uint32_t n = 1; n <= 3; n++)
         if (which >> n & 1)
             get(WAY_TOPIC, 0, n);
@@ -317,6 +319,19 @@ static void a_subscriber_that_misses_one_in_the_middle_has_lost_it_unless_it_dro
     bob_hears(ROLE_LOSSY, true, 0xa, false);
     tally = end();
     CHECK_EQUAL(account_faults(&tally), 0);
+}
+
+static void what_a_subscriber_that_drops_misses_it_has_counted_but_for_one_of_each_publisher(void)
+{
+    struct account_tally tally;
+
+    bob_hears(ROLE_LOSSY, true, 0x2, true);
+    CHECK_EQUAL(end().lost, 2);
+    dropped = 1;
+    bob_hears(ROLE_LOSSY, true, 0x2, true);
+    tally = end();
+    CHECK_EQUAL(account_faults(&tally), 0);
+    dropped = 0;
 }
 
 static void a_subscriber_that_has_read_to_the_end_and_misses_the_end_or_all_has_lost_it(void)
@@ -368,6 +383,7 @@ int main(int argc, char **argv)
         CHECK_TEST(what_an_inbox_got_twice_is_duplicated),
         CHECK_TEST(a_subscriber_that_hears_from_its_first_to_the_end_misses_nothing),
         CHECK_TEST(a_subscriber_that_misses_one_in_the_middle_has_lost_it_unless_it_drops),
+        CHECK_TEST(what_a_subscriber_that_drops_misses_it_has_counted_but_for_one_of_each_publisher),
         CHECK_TEST(a_subscriber_that_has_read_to_the_end_and_misses_the_end_or_all_has_lost_it),
         CHECK_TEST(a_subscriber_that_hears_one_twice_is_told_so),
     };

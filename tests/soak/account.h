@@ -10,7 +10,8 @@
  *   inboxes      of what one life sends to another a beginning is received, without a hole; all of it, where the
  *                receiver has read to the end.
  *   topics       a subscriber gets of each publisher what follows on the first that it got, without a hole (unless it
- *                drops); each once, in order; all of it, where it subscribed before and has read to the end.
+ *                drops: then its queue has counted them); each once, in order; all of it, where it subscribed before
+ *                and has read to the end.
  *   all          what was refused, or never sent, is not received; what is received is whole.
  */
 #ifndef SOAK_ACCOUNT_H
@@ -46,13 +47,13 @@ struct account_life {
     uint32_t capacity;
     uint32_t sure;          /* of a publisher: the last one that was surely published */
     bool read_all;
-    uint64_t ready_ns, first_ns, last_ns;
+    uint64_t ready_ns, first_ns, last_ns, dropped;
     struct account_message *message; /* [n - 1] */
 };
 
 /* What one life heard of one publisher. */
 struct account_hearing {
-    uint32_t by, from, first, last;
+    uint32_t by, from, first, last, count;
 };
 
 /* The last number that a life got of another by a way; only while that life's page is read. */
@@ -148,6 +149,7 @@ static inline void account_hear(struct account *account, uint32_t by, uint32_t f
     for (uint32_t i = account->hearings; i > 0 && hearing[i - 1].by == by; i--)
         if (hearing[i - 1].from == from) {
             hearing[i - 1].last = n;
+            hearing[i - 1].count++;
             return;
         }
     if (account->hearings == account->hearings_capacity) {
@@ -156,7 +158,7 @@ static inline void account_hear(struct account *account, uint32_t by, uint32_t f
             sizeof *hearing);
         account->hearing = hearing;
     }
-    hearing[account->hearings++] = (struct account_hearing) { by, from, n, n };
+    hearing[account->hearings++] = (struct account_hearing) { by, from, n, n, 1 };
 }
 
 /* What one life gets of another by one way comes in order; what is delivered again may come late, and forwarders may
@@ -260,6 +262,7 @@ static inline void account_read(struct account *account, const struct page *page
     life->ready_ns = page->ready_ns;
     life->first_ns = page->first_ns;
     life->last_ns = page->last_ns;
+    life->dropped = page->dropped;
     for (uint64_t i = 0; i < page->count; i++) {
         if (event_kind(page->event[i]) == EVENT_LEFT)
             life->read_all = event_n(page->event[i]);
@@ -343,6 +346,33 @@ static inline void account_judge_topic(struct account *account, uint32_t subscri
     }
 }
 
+/* One that drops has counted what it misses of those that it heard, but for one that each publisher may have dropped
+ * and not counted yet when it was killed. */
+static inline void account_judge_lossy(struct account *account, uint32_t subscriber)
+{
+    const struct account_life *to = account_life(account, subscriber);
+    uint64_t missed = 0, killed = 0;
+
+    for (uint32_t i = 0; i < account->lives; i++) {
+        const struct account_life *from = &account->life[i];
+        const struct account_hearing *heard;
+
+        if (from->role != ROLE_PUBLISHER || from->last_ns <= to->ready_ns)
+            continue;
+        killed++;
+        heard = account_heard(account, subscriber, account->first + i);
+        if (heard && heard->last < from->sure)
+            missed += from->sure - heard->last;
+        if (heard)
+            missed += heard->last - heard->first + 1 - heard->count;
+    }
+    if (missed > to->dropped + killed) {
+        account->tally.lost += missed - to->dropped;
+        account_fault(account, "lost: subscriber %u dropped %llu, and misses %llu", subscriber,
+            (unsigned long long)to->dropped, (unsigned long long)missed);
+    }
+}
+
 /* Every page has been read. */
 static inline void account_judge(struct account *account)
 {
@@ -363,6 +393,8 @@ static inline void account_judge(struct account *account)
         }
         if (life->role == ROLE_SUBSCRIBER && life->read_all)
             account_judge_topic(account, number);
+        if (life->role == ROLE_LOSSY && life->read_all)
+            account_judge_lossy(account, number);
     }
     free(hole);
 }

@@ -81,7 +81,7 @@ struct page {
     uint64_t ready_ns;      /* of a subscriber: it has subscribed */
     uint64_t first_ns;      /* of a publisher: before its first publication … */
     uint64_t last_ns;       /* … and before its latest */
-    uint64_t spare;
+    uint64_t dropped;       /* of a subscriber that has read to the end: what its queue says that it dropped */
     uint64_t count;         /* events noted: raised after each */
     uint64_t event[LEDGER_EVENTS];
 };

@@ -159,6 +159,7 @@ static void subscribe(enum shmq_policy policy)
         if (take_or_wait(&frames, WAY_TOPIC, &got))
             drop(&got);
     read_to_the_end(&frames, WAY_TOPIC);
+    ledger_store(&page->dropped, shmq_queue_dropped(&frames));
     if (soak_random(&chance) % 2)
         CHECK_EQUAL(shmq_unsubscribe(&region.self, &frames), SHMQ_OK);
 }

@@ -30,7 +30,7 @@ PAGE_WORDS = 16384
 HEAD_WORDS = 64
 EVENTS = PAGE_WORDS - 10
 ROOM = 64
-LIFE, ROLE, SEED, ATTACHED, BEAT, READY, FIRST, LAST, _, COUNT, EVENT = range(11)
+LIFE, ROLE, SEED, ATTACHED, BEAT, READY, FIRST, LAST, DROPPED, COUNT, EVENT = range(11)
 RUN, STOP, END = range(3)
 JOBS, NEXT, PASSING, INBOX, TOPIC = range(5)
 SEND, SENT, REFUSED, GOT, ACK, ACKED, FORWARD, FORWARDED, KEPT, TAKEN, TORN, LEFT = range(1, 13)
@@ -239,6 +239,7 @@ def subscribe(region: shmq.Region, overflow: str) -> None:
         if got := take(rx, TOPIC):
             got[0].release()
     read_to_the_end(rx, TOPIC)
+    words[page + DROPPED] = rx.dropped
     if chance.getrandbits(1):
         rx.close()
 
