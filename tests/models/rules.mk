@@ -5,6 +5,8 @@
 SLICES += model-test
 
 RELACY := $(wildcard /usr/include/relacy/relacy.hpp)
+SPIN := $(shell command -v spin)
+SEARCHES ?= all
 
 build/models/orders: tests/models/orders.cc $(wildcard tests/models/*.h) $(HEADERS)
 	mkdir -p $(@D)
@@ -16,3 +18,12 @@ ifeq ($(RELACY),)
 else
 	build/models/orders
 endif
+ifeq ($(SPIN),)
+	@echo "model of the queue: skipped, Spin is not here (Debian and Ubuntu: apt install spin)"
+else
+	tests/models/queue.sh build/models/spin $(SEARCHES)
+endif
+
+# The whole is short enough, but for the largest searches.
+model-test:
+	@$(MAKE) --no-print-directory models SEARCHES=
