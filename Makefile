@@ -10,6 +10,7 @@
 #                rows to docs/soak.md
 # make reclaim   how long it takes from a death until all is back, by the size of the region
 # make corrupt   shared memory is damaged under the sanitizers while peers work (MUTATIONS=…, SEED=…)
+# make models    the headers under Relacy, every state of a model of the queue under Spin
 # make test-arm  the C tests and a slice of the simulator for aarch64, under qemu-user
 # make test-pythons  pytest on every CPython from 3.10 to 3.14 that is here
 # make clean     remove all that was built, and the virtual environment
@@ -51,7 +52,7 @@ lint: $(VENV)/with-lint $(VENV)/built
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint shmq
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy.stubtest shmq
-	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/*/*.[ch] bench/*.c)
+	! LC_ALL=C.UTF-8 grep -nE '^.{121}' $(HEADERS) $(wildcard shmq/*.h tests/*/*.[ch] tests/*/*.cc bench/*.c)
 	set -e; for header in $(HEADERS); do echo "#include \"$$header\"" | \
 	    $(CXX) -std=c++17 -Wall -Wextra -Werror -I. -Iinclude -x c++ -fsyntax-only -; done
 
