@@ -470,6 +470,16 @@ static void act_list(void)
     mind_error(shmq_region_list(NULL, count_region, &regions, &error), &error);
 }
 
+static uint32_t unlink_one_in;          /* … that it might: the region's name is gone then, and nobody else comes */
+
+static void act_unlink(void)
+{
+    struct shmq_error error;
+
+    if (chance_below(unlink_one_in) == 0)
+        mind_error(shmq_region_unlink("alpha", NULL, chance_below(2), &error), &error);
+}
+
 /* What a process keeps for itself is sound, whatever it was told: free blocks at hand are blocks that can be. */
 static inline void check_private(void)
 {
@@ -496,6 +506,7 @@ static const struct act acts[] = {
     ACT(old_handles), ACT(no_handles), ACT(room), ACT(publish), ACT(hear), ACT(subscribe), ACT(names), ACT(claim),
     ACT(shut), ACT(peer), ACT(inbox), ACT(wait), ACT(wake), ACT(look), ACT(count), ACT(memory), ACT(recover),
     ACT(sweep), ACT(close), ACT_FILES(attach), ACT_FILES(list),
+    ACT_FILES(unlink),
 };
 
 #define ACT_COUNT ((uint32_t)(sizeof acts / sizeof acts[0]))

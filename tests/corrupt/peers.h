@@ -27,6 +27,12 @@ struct peer {
     struct shmq_message held, published;
 };
 
+#if defined(__SANITIZE_ADDRESS__)
+/* What was freed is kept from use for a while; not so much of it that memory without bound would not show. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "quarantine_size_mb=16"; }
+#endif
+
 static char region_directory[64];
 static struct peer peers[PEERS];
 

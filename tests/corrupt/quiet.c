@@ -21,7 +21,7 @@
 #include "counts.h"
 
 #define ROUNDS_OF_A_REGION 4096u
-#define RESIDENT_MOST (600ull << 20)
+#define RESIDENT_MOST (300ull << 20)
 #define SECONDS_OF_AN_OPERATION 10u
 #define SLOTS_KEPT AIM_SLOTS
 #define DAMAGES_MOST 64u
@@ -316,6 +316,30 @@ static void run(uint32_t act)
     done[act]++;
 }
 
+/* The i-th of the words of the tables, and then of the rings. */
+static uint64_t *any_word(uint64_t i)
+{
+    uint64_t tables = target.map->geometry.reserve_size / 8;
+
+    if (i < tables)
+        return damage_word(&target, i * 8);
+    i -= tables;
+    return shmq_map_slots(target.map, (uint32_t)(i / SLOTS_KEPT)) + i % SLOTS_KEPT;
+}
+
+/* All of both segments is zeros, ones, noise or words that belong elsewhere. None of it counts: there is too much. */
+static void ruin(void)
+{
+    const struct shmq_geometry *g = &target.map->geometry;
+    uint64_t tables = g->reserve_size / 8, kind = chance_below(4);
+
+    for (uint64_t i = 0; i < tables + g->queues * SLOTS_KEPT; i++)
+        *any_word(i) = kind == 0 ? 0 : kind == 1 ? UINT64_MAX : kind == 2 ? chance()
+                                                                        : sound[chance_below((uint32_t)tables)];
+    memset(target.map->data, (int)kind - 1, g->data_size);
+    place_damaged = true;
+}
+
 enum manner { MANNER_BEFORE, MANNER_BETWEEN, MANNER_WITHIN, MANNERS };
 
 /* All operations, in any order; those with files now and then, for they take long. */
@@ -331,7 +355,9 @@ static void play(void)
         order[i] = order[other];
         order[other] = i;
     }
-    if (manner == MANNER_BEFORE)
+    if (chance_below(500) == 0)
+        ruin();
+    else if (manner == MANNER_BEFORE)
         damage_some(most);
     watched_until = chance_below(200);
     for (uint32_t i = 0; i < ACT_COUNT; i++) {
@@ -393,6 +419,7 @@ int main(int argc, char **argv)
         number = strtoull(argv[3], NULL, 0);
     region_name_directory("corrupt");
     region_watch();
+    unlink_one_in = 40;
     watch_for_hangs();
     for (uint64_t rounds = 0; rounds == 0 || (argc <= 3 && counted() < mutations); rounds++, number++) {
         if (rounds == 0 || rounds % ROUNDS_OF_A_REGION == 0 || has_ended()) {

@@ -21,7 +21,7 @@
 #define BOUTS_OF_A_REGION 60u
 #define BOUT_MOST 200u                  /* mutations that are then taken back, or nothing is left to work in */
 #define LOOK_EVERY 512u                 /* mutations between two looks at the peers */
-#define RESIDENT_MOST (600ull << 20)
+#define RESIDENT_MOST (300ull << 20)
 #define SECONDS_OF_AN_OPERATION 10.0    /* of the processor's time … */
 #define SECONDS_ON_THE_CLOCK 120.0      /* … or, on a machine that has much else to do, of anybody's */
 
@@ -401,6 +401,7 @@ int main(int argc, char **argv)
 
     region_name_directory("race");
     region_watch();
+    unlink_one_in = 20000;
     shared = (struct shared *)mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     for (uint64_t number = 0; counted < mutations; number++)
