@@ -475,6 +475,26 @@ static void a_file_beyond_the_limit_is_refused_before_the_signal(void)
     CHECK_EQUAL(error.available, 1 << 20);
 }
 
+/* ---- errors ---------------------------------------------------------------------------------------------- */
+
+static void every_error_code_has_a_text(void)
+{
+    for (int code = SHMQ_ERROR_LOST; code <= SHMQ_ERROR_INVALID; code++)
+        CHECK(strcmp(shmq_error_text(code), "no error"));
+    CHECK(!strcmp(shmq_error_text(0), "no error"));
+}
+
+static void an_error_names_so_many_processes_and_no_more(void)
+{
+    struct shmq_error error;
+
+    shmq_error_clear(&error);
+    for (uint64_t pid = 1; pid <= SHMQ_ERROR_PIDS + 1; pid++)
+        shmq_error_add_pid(&error, pid);
+    CHECK_EQUAL(error.pid_count, SHMQ_ERROR_PIDS);
+    CHECK_EQUAL(error.pids[SHMQ_ERROR_PIDS - 1], SHMQ_ERROR_PIDS);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
@@ -500,6 +520,8 @@ int main(int argc, char **argv)
         CHECK_TEST(the_group_of_a_controller_is_found_however_the_lines_are_mixed),
         CHECK_TEST(a_control_group_above_refuses_what_its_limit_does_not_leave),
         CHECK_TEST(a_file_beyond_the_limit_is_refused_before_the_signal),
+        CHECK_TEST(every_error_code_has_a_text),
+        CHECK_TEST(an_error_names_so_many_processes_and_no_more),
     };
 
     return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], around);
