@@ -4,6 +4,7 @@
 # make bench     the figures, beside a cache-line probe and a hand-made ring of the same run
 # make lint      ruff, cython-lint, mypy and stubtest; every header alone as C++
 # make sanitize  the C tests under the address and undefined-behaviour sanitizers
+# make coverage  the C core's lines and branches that the C tests take, and those that none does
 # make tsan      threads as processes under ThreadSanitizer
 # make single-step  each operation, and who recovers it, killed and frozen before each machine instruction (x86-64)
 # make soak      programs of all roles killed at random, KILLS of C, then PYTHON_KILLS, SECONDS each at most; adds two
@@ -30,7 +31,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 HEADERS := $(wildcard include/shmq/*.h)
 EXTENSION_SOURCES := setup.py $(HEADERS) $(wildcard shmq/*.pyx shmq/*.pxd shmq/*.h)
 
-.PHONY: demo test py-test c-test sim bench lint sanitize tsan test-arm arm-tools test-pythons clean
+.PHONY: demo test py-test c-test sim bench lint sanitize coverage tsan test-arm arm-tools test-pythons clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -154,6 +155,22 @@ sim:
 sanitize:
 	$(BUILD) $(addprefix build/sanitized/,$(TESTS))
 	$(call RUN_EACH,build/sanitized)
+
+# All that runs in one process's memory, or ends by itself: who is killed tells nothing.
+COVERED := -O0 -g --coverage -fprofile-update=atomic -fno-builtin-fork -include tests/c/flushed.h
+COVERAGE_SCHEDULES := 1000
+COVERAGE_TESTS := $(filter-out test_threads,$(TESTS)) # threads take another way each time
+COVERAGE_PROGRAMS := $(COVERAGE_TESTS) sim_exhaustive sim_random
+
+coverage:
+	rm -f build/coverage/*.gcda
+	mkdir -p build/coverage && chmod a+rwx build/coverage # tests become other users
+	$(BUILD) C_BUILD=build/coverage OPTIMISED="$(COVERED)" $(addprefix build/coverage/,$(COVERAGE_PROGRAMS))
+	@{ for test in $(COVERAGE_TESTS); do echo build/coverage/$$test; done; \
+	   echo build/coverage/sim_exhaustive 0 1000 297; \
+	   echo build/coverage/sim_random 1 $(COVERAGE_SCHEDULES); \
+	} | (umask 0; xargs -P $(JOBS) -I{} sh -c $(RUN_AND_SHOW))
+	$(PYTHON) tests/branches.py build/coverage
 
 build/tsan/test_threads: tests/c/test_threads.c $(C_HEADERS)
 	mkdir -p $(@D)
