@@ -259,7 +259,7 @@ cdef class Attachment:
 
         Who is `held_up`, by a full queue or for want of blocks, looks for the dead soon.
         """
-        cdef uint64_t now
+        cdef uint64_t now, interval
         PyErr_CheckSignals()
         now = shmq_os_now()
         if now >= self.look_at:
@@ -268,8 +268,8 @@ cdef class Attachment:
         self.check_same(standing, "a wait that was interrupted")
         if slept and self.actor.cache.blocks:
             shmq_cache_flush(self.actor)  # others may need what this process only keeps at hand
-        self.note_recovered(shmq_region_sweep_due(&self.place.region, now,
-                                                 SHMQ_SWEEP_SOON_NS if held_up else SHMQ_SWEEP_NS))
+        interval = SHMQ_SWEEP_SOON_NS if held_up else SHMQ_SWEEP_NS
+        self.note_recovered(shmq_region_sweep_due(&self.place.region, now, interval))
         return 0
 
     cdef void go_out(self, shmq_attached *place) noexcept:

@@ -3,8 +3,8 @@
  *
  * The exit handlers run when no thread can take the GIL any more. A daemon thread may still be asleep in a wait; so the
  * memory stays mapped. The interpreter's runs at the end of its own end, also where Ctrl-C then ends the process by its
- * signal; C's runs where a program exits without the interpreter. All here is the GIL's, but for the list, which a fork must find
- * whole. */
+ * signal; C's runs where a program exits without the interpreter. All here is the GIL's, but for the list, which a fork
+ * must find whole. */
 #ifndef SHMQ_ATTACHED_H
 #define SHMQ_ATTACHED_H
 

@@ -2,8 +2,8 @@
 /* Which orders the scenes need.
  *
  * NEEDS(scene, way, access, order): with the orders of a scene's rows, and all others relaxed, the scene holds; with
- * any of them a step weaker it fails. So the rows are a smallest set; some scenes do with one set or with another, which
- * is the way. ACQ_REL stands for acquire of a load and release of a store.
+ * any of them a step weaker it fails. So the rows are a smallest set; some scenes do with one set or with another,
+ * which is the way. ACQ_REL stands for acquire of a load and release of a store.
  *
  * SPARE(access, why): no scene needs it, because another edge says the same. The code keeps it all the same: it costs
  * nothing on x86-64, and nobody dies in these scenes.
