@@ -6,7 +6,8 @@
  *   waiting   somebody waits at an empty queue, and has done so before
  *   full, out of blocks, attach, recover()   somebody asks, once the kernel has freed the dead one's lock
  *
- * in regions whose granules have all been split once, so that whoever recovers looks at each. On a quiet machine.
+ * in regions whose granules have all been split once: all of them free again, then seven eighths in use, a granule a
+ * block, each of which whoever recovers looks at. On a quiet machine.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -284,8 +285,8 @@ static void tell(const char *what, struct times *times)
     times->count = 0;
 }
 
-/* Each granule is a block of its own once. */
-static void split_all(void)
+/* Each granule is a block of its own once; the first `kept` stay so. */
+static void split_all(uint64_t kept)
 {
     uint32_t granules = region.map.geometry.granules;
     struct shmq_hold *loan = (struct shmq_hold *)malloc(granules * sizeof *loan);
@@ -293,24 +294,25 @@ static void split_all(void)
     CHECK(loan);
     for (uint32_t i = 0; i < granules; i++)
         CHECK_EQUAL(shmq_loan(&region.self, GRANULE, &loan[i]), SHMQ_OK);
-    for (uint32_t i = 0; i < granules; i++)
+    for (uint32_t i = (uint32_t)kept; i < granules; i++)
         CHECK_EQUAL(shmq_release(&region.self, &loan[i]), SHMQ_OK);
     shmq_cache_flush(&region.self);
     shmq_buddy_merge(&region.self);
     free(loan);
 }
 
-static void measure(uint64_t granules, uint32_t rounds)
+static void measure(uint64_t granules, uint64_t used, uint32_t rounds)
 {
     open_region(&region, granules, SHMQ_REGION_CREATE);
     open_queue(&region, "idle", &idle);
     open_queue(&region, "jobs", &jobs);
-    split_all();
+    split_all(used);
     for (uint32_t i = 0; i < rounds; i++)
         for (enum find find = 0; find < FINDS; find++)
             play(find);
     shmq_region_close(&region);
-    printf("%llu granules, %u deaths each\n", (unsigned long long)granules, rounds);
+    printf("%llu granules, %llu in use, %u deaths each\n", (unsigned long long)granules, (unsigned long long)used,
+        rounds);
     tell("the kernel frees the lock", &freed);
     for (enum find find = 0; find < FINDS; find++)
         tell(find_text[find], &found[find]);
@@ -339,8 +341,10 @@ int main(int argc, char **argv)
     told = (struct told *)mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED, RECLAIM_FD, 0);
     CHECK(told != MAP_FAILED);
     for (uint32_t i = 0; i < 3; i++)
-        if (!only || granules[i] == only)
-            measure(granules[i], rounds);
+        if (!only || granules[i] == only) {
+            measure(granules[i], 0, rounds);
+            measure(granules[i], granules[i] / 8 * 7, rounds);
+        }
     CHECK_EQUAL(rmdir(directory), 0);
     return 0;
 }
