@@ -83,12 +83,12 @@ static void shmq_attached_in_child(void)
 /* Memory for a region to be opened; NULL where there is none. */
 static struct shmq_attached *shmq_attached_new(void)
 {
-    static bool watching;
+    static bool leaving;
     struct shmq_attached *one = (struct shmq_attached *)calloc(1, sizeof *one);
 
-    if (!watching) {
+    if (!leaving) {
         (void)Py_AtExit(shmq_attached_leave_all); /* it has 32 places only */
-        watching = atexit(shmq_attached_leave_all) == 0 && pthread_atfork(NULL, NULL, shmq_attached_in_child) == 0;
+        leaving = atexit(shmq_attached_leave_all) == 0;
     }
     if (one && !(one->standing = shmq_standing_new())) {
         free(one);
@@ -101,6 +101,7 @@ static struct shmq_attached *shmq_attached_new(void)
 static void shmq_attached_add(struct shmq_attached *one)
 {
     shmq_lock_guard_enter();
+    shmq_lock_guard()->in_child[SHMQ_LOCK_HEIR_PROGRAM] = shmq_attached_in_child;
     one->next = shmq_attached_first;
     if (one->next)
         one->next->previous = one;

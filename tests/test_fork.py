@@ -7,7 +7,9 @@ import gc
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -942,3 +944,59 @@ def test_a_region_closed_while_another_thread_of_a_child_attaches_is_closed() ->
     for other in slow:
         other.close()
         shmq.unlink(str(other.name))
+
+
+# A table of fork handlers that cannot grow, while `full` is 1.
+FULL_TABLE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+
+int full = 1;
+
+int __register_atfork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void), void *whose)
+{
+    int (*real)(void (*)(void), void (*)(void), void (*)(void), void *);
+
+    if (full)
+        return ENOMEM;
+    *(void **)&real = dlsym(RTLD_NEXT, "__register_atfork");
+    return real(before, in_parent, in_child, whose);
+}
+"""
+
+OPEN_WITH_A_FULL_TABLE = """
+import ctypes, errno, os, shmq
+
+for call in (lambda: shmq.open("r"), lambda: shmq.open(None), shmq.list_regions, lambda: shmq.unlink("r")):
+    try:
+        call()
+    except shmq.RegionFileError as error:
+        assert error.errno == errno.ENOMEM, error
+        assert "pthread_atfork failed" in str(error), error
+    else:
+        raise AssertionError("not refused")
+assert os.listdir(os.environ["SHMQ_DIR"]) == []
+ctypes.c_int.in_dll(ctypes.CDLL(None), "full").value = 0
+with shmq.open("r") as region, region.sender("q").loan(4) as loan:
+    view = loan.memoryview
+    view[:] = b"ours"
+    if os.fork() == 0:
+        view[:] = b"mine"
+        os._exit(0)
+    assert os.wait()[1] == 0
+    assert bytes(view) == b"ours"
+    view.release()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "__register_atfork"), reason="another C library than glibc")
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_who_cannot_watch_forks_opens_nothing_and_tries_again(
+    python: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full.c").write_text(FULL_TABLE)
+    library = str(tmp_path / "full.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "full.c", "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", library)
+    python("-c", OPEN_WITH_A_FULL_TABLE)

@@ -11,7 +11,7 @@ import pytest
 HEADERS = sorted(pathlib.Path(__file__).parent.parent.glob("include/shmq/*.h"))
 
 # What enters the kernel and may be refused, and memory. Not here: clock_gettime, sysconf, getpid and their like, which
-# do not fail; pthread_sigmask and pthread_mutex_lock, which fail only for a caller's mistake; pthread_atfork.
+# do not fail; pthread_sigmask and pthread_mutex_lock, which fail only for a caller's mistake.
 CALL = re.compile(
     r"""(?<![\w.>])(
     open|openat|close|opendir|fdopendir|closedir|readdir|read|pread|write|pwrite|readlink|readlinkat|fopen|scandir
@@ -20,6 +20,7 @@ CALL = re.compile(
     |mmap|munmap|mprotect|mremap|madvise|msync|mlock|mincore|fcntl|flock|ioctl|dup|dup2|dup3|pipe|pipe2
     |fork|vfork|execve|kill|raise|abort|sigaction|signal|sigaltstack|sigprocmask|prctl|getgroups|getrlimit|setrlimit
     |getrandom|nanosleep|usleep|sleep|poll|select|sched_yield|syscall|socket|sendmsg|recvmsg|malloc|calloc|realloc
+    |pthread_atfork
     )\(""",
     re.VERBOSE,
 )

@@ -97,6 +97,8 @@ static inline int shmq_region_create_anonymous(struct shmq_region *region, const
     if (options->sole_writer && options->receive_only)
         return shmq_region_invalid("sole_writer of who only receives", 1, 0, error);
     result = shmq_region_plan_facts(options, &plan, error);
+    if (result == SHMQ_OK)
+        result = shmq_fork_prepare(error);
     if (result)
         return result;
     shmq_region_init(region, options);
@@ -151,6 +153,9 @@ static inline int shmq_region_attach_handed(struct shmq_region *region, const in
     memset(region, 0, sizeof *region);
     if (options->process && strlen(options->process) > SHMQ_NAME_MAX)
         return shmq_region_invalid("process name", strlen(options->process), SHMQ_NAME_MAX, error);
+    result = shmq_fork_prepare(error);
+    if (result)
+        return result;
     shmq_region_init(region, options);
     result = shmq_anonymous_attach(region, handed, options, error);
     return result ? shmq_anonymous_fail(region, error) : SHMQ_OK;

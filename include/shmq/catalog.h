@@ -7,6 +7,7 @@
 #ifndef SHMQ_CATALOG_H
 #define SHMQ_CATALOG_H
 
+#include "fork.h"
 #include "life.h"
 #include "making.h"
 
@@ -128,8 +129,9 @@ static inline int shmq_catalog_open(struct shmq_directory *directory, const char
 {
     struct stat status;
     bool shared = path && shmq_os_fstatat(AT_FDCWD, path, &status) == 0 && status.st_mode & 070;
+    int result = shmq_fork_prepare(error);
 
-    return shmq_directory_open(directory, path, shared, false, error);
+    return result ? result : shmq_directory_open(directory, path, shared, false, error);
 }
 
 /* Call visit(context, info) for each region of the directory (NULL: this user's own), after removing those that

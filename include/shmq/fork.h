@@ -75,16 +75,21 @@ static inline void shmq_fork_in_child(void)
         shmq_fork_disown(estate);
 }
 
-static inline void shmq_fork_register(void) { (void)pthread_atfork(NULL, NULL, shmq_fork_in_child); }
+/* Before this process opens, lists or unlinks anything: SHMQ_OK, or SYSTEM with *error. */
+static inline int shmq_fork_prepare(struct shmq_error *error)
+{
+    int result = shmq_lock_watch_forks();
+
+    return result ? shmq_error_set_os(error, "pthread_atfork", result) : SHMQ_OK;
+}
 
 /* The segments have been mapped. */
 static inline void shmq_fork_watch(struct shmq_estate *estate)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct shmq_estate **first = shmq_fork_estates();
 
-    shmq_lock_guard_enter(); /* its handlers are registered before ours: the child's list is whole when we look */
-    pthread_once(&once, shmq_fork_register);
+    shmq_lock_guard_enter();
+    shmq_lock_guard()->in_child[SHMQ_LOCK_HEIR_ESTATES] = shmq_fork_in_child;
     estate->listed = true;
     estate->inherited = false;
     estate->previous = NULL;

@@ -79,20 +79,15 @@ static inline void shmq_guard_in_child(void)
         shmq_private_store(&guard->entry[i].busy, 0);
 }
 
-static inline void shmq_guard_prepare(void)
-{
-    shmq_guard()->page = (uint64_t)sysconf(_SC_PAGESIZE);
-    (void)pthread_atfork(NULL, NULL, shmq_guard_in_child);
-}
-
 /* Nobody else changes the table until shmq_lock_guard_leave; no fork. Not for a handler. */
 static inline struct shmq_guard *shmq_guard_enter(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct shmq_guard *guard = shmq_guard();
 
-    pthread_once(&once, shmq_guard_prepare);
     shmq_lock_guard_enter();
-    return shmq_guard();
+    shmq_lock_guard()->in_child[SHMQ_LOCK_HEIR_GUARD] = shmq_guard_in_child;
+    guard->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return guard;
 }
 
 /* Hold an entry; false: its holder does not let go. All signals are blocked. */
@@ -472,13 +467,17 @@ static inline int shmq_guard_install_over(struct shmq_guard *guard, const struct
 
 /* Take SIGBUS for this process, or take it back from who took it since. Call it each time before shmq_region_open, in
  * the unit that opens the regions and that stays loaded. What is not ours goes on to who had the signal before.
- * 0, -EBUSY (others have taken it over and over) or another -errno. */
+ * 0, -EBUSY (others have taken it over and over) or another -errno: -ENOMEM, where forks cannot be watched. */
 static inline int shmq_guard_install(void)
 {
-    struct shmq_guard *guard = shmq_guard_enter();
+    struct shmq_guard *guard;
     struct sigaction now;
-    int result = SHMQ_SYSTEM(sigaction, -1, sigaction(SIGBUS, NULL, &now)) ? -errno : 0;
+    int result = shmq_lock_watch_forks();
 
+    if (result)
+        return result;
+    guard = shmq_guard_enter();
+    result = SHMQ_SYSTEM(sigaction, -1, sigaction(SIGBUS, NULL, &now)) ? -errno : 0;
     if (result == 0 && !shmq_guard_is_ours(&now))
         result = shmq_guard_install_over(guard, &now);
     shmq_lock_guard_leave();

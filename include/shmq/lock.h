@@ -7,13 +7,11 @@
  *
  * fork duplicates descriptors and, until MADV_DONTFORK, mappings. So opening, locking and mapping happen under a
  * mutex that fork waits for, and the descriptors that probe other processes' bytes are recorded, for the child to
- * close [M4]. _Fork and vfork run no handlers: a child of theirs may keep its dead parent's lock while it lives,
- * which makes recovery late and never wrong.
+ * close [M4]. A process that cannot watch its forks opens no region. _Fork and vfork run no handlers: a child of theirs
+ * may keep its dead parent's lock while it lives, which makes recovery late and never wrong.
  */
 #ifndef SHMQ_LOCK_H
 #define SHMQ_LOCK_H
-
-#include <pthread.h>
 
 #include "os.h"
 
@@ -29,15 +27,22 @@ struct shmq_lock_probe {
     struct shmq_lock_probe *next;
 };
 
+/* What others have a forked child do, before it goes on. */
+enum shmq_lock_heir { SHMQ_LOCK_HEIR_GUARD, SHMQ_LOCK_HEIR_ESTATES, SHMQ_LOCK_HEIR_PROGRAM, SHMQ_LOCK_HEIRS };
+
+#define SHMQ_LOCK_WATCHING UINT64_MAX
+
 struct shmq_lock_guard {
     pthread_mutex_t mutex;
     struct shmq_lock_probe *probes; /* open now */
+    void (*in_child[SHMQ_LOCK_HEIRS])(void); /* or NULL; set inside the guard */
+    uint64_t watching;      /* forks: SHMQ_LOCK_WATCHING; 0: not yet; the pid of whose thread is about to */
 };
 
 /* One for each unit that includes this header: each registers its own fork handlers. */
 static inline struct shmq_lock_guard *shmq_lock_guard(void)
 {
-    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL };
+    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL, { NULL }, 0 };
 
     return &guard;
 }
@@ -53,23 +58,35 @@ static inline void shmq_lock_in_child(void)
     for (struct shmq_lock_probe *probe = guard->probes; probe; probe = probe->next)
         shmq_os_close(probe->fd);
     guard->probes = NULL;
+    for (int heir = 0; heir < SHMQ_LOCK_HEIRS; heir++)
+        if (guard->in_child[heir])
+            guard->in_child[heir]();
+    shmq_private_store(&guard->watching, SHMQ_LOCK_WATCHING); /* also where the parent was only about to say so */
     pthread_mutex_unlock(&guard->mutex);
 }
 
-static inline void shmq_lock_register(void)
+/* Watch forks from now on; before anything is opened. 0, or -ENOMEM: nothing must be opened, and the next to come tries
+ * again. All in one registration, so that there is no half of it; and without the guard, for which a fork that holds
+ * the C library's table may wait. */
+static inline int shmq_lock_watch_forks(void)
 {
-    (void)pthread_atfork(shmq_lock_before_fork, shmq_lock_in_parent, shmq_lock_in_child);
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+    uint64_t seen, pid = shmq_os_pid();
+    int result = 0;
+
+    while (result == 0 && (seen = shmq_private_load(&guard->watching)) != SHMQ_LOCK_WATCHING) {
+        if (seen == pid) { /* another thread's turn */
+            shmq_os_yield(NULL);
+        } else if (shmq_private_cas(&guard->watching, seen, pid)) {
+            result = shmq_os_at_fork(shmq_lock_before_fork, shmq_lock_in_parent, shmq_lock_in_child);
+            shmq_private_store(&guard->watching, result ? 0 : SHMQ_LOCK_WATCHING);
+        }
+    }
+    return result;
 }
 
 /* No fork until shmq_lock_guard_leave. Short: blocks other threads that open, probe or fork. */
-static inline void shmq_lock_guard_enter(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, shmq_lock_register);
-    pthread_mutex_lock(&shmq_lock_guard()->mutex);
-}
-
+static inline void shmq_lock_guard_enter(void) { pthread_mutex_lock(&shmq_lock_guard()->mutex); }
 static inline void shmq_lock_guard_leave(void) { pthread_mutex_unlock(&shmq_lock_guard()->mutex); }
 
 /* Let a mapping hold what the description `fd` has locked; the caller closes `fd` before it leaves the guard.

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -606,6 +607,13 @@ static inline uint64_t shmq_os_address_space(void)
     if (shmq_os_read_text("/proc/self/statm", text, sizeof text) <= 0)
         return 0;
     return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Have each fork of this process call these, if they are not NULL. Once: each time adds them again. The C library's
+ * table of them may be full: -ENOMEM. */
+static inline int shmq_os_at_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
+{
+    return -SHMQ_SYSTEM(atfork, errno, pthread_atfork(before, in_parent, in_child));
 }
 
 static inline uint64_t shmq_os_pid(void) { return (uint64_t)getpid(); }

@@ -676,6 +676,8 @@ static inline int shmq_region_open(struct shmq_region *region, const struct shmq
     shmq_error_clear(error);
     memset(region, 0, sizeof *region);
     result = shmq_region_plan(options, &plan, error);
+    if (result == SHMQ_OK)
+        result = shmq_fork_prepare(error);
     if (result)
         return result;
     shmq_region_init(region, options);

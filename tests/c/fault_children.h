@@ -143,6 +143,22 @@ static int op_fork_copies(struct shmq_error *error)
     return SHMQ_OK;
 }
 
+static void op_watch_forks_for_the_first_time(void)
+{
+    struct shmq_error error;
+
+    shmq_lock_guard()->watching = 0; /* as it is before: this child does not fork */
+    shmq_error_clear(&error);
+    op_tell(shmq_fork_prepare(&error), &error);
+}
+
+static int op_watch_forks(struct shmq_error *error)
+{
+    CHECK_EQUAL(op_in_child(op_watch_forks_for_the_first_time), 0);
+    *error = op_report->error;
+    return op_report->result;
+}
+
 /* ---- the guard ------------------------------------------------------------------------------------------- */
 
 /* An errno is all that there is to tell. */

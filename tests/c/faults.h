@@ -82,6 +82,7 @@ static struct faults_call faults_calls[] = {
     { "malloc", { ENOMEM }, true, 0 },
     { "stat", { EACCES, ELOOP, ENOENT, ENOMEM, ENOTDIR }, false, 0 },
     { "sigaction", { EINVAL, EPERM }, false, 0 },
+    { "atfork", { ENOMEM }, false, 0 },
     { "raise", { EAGAIN, EPERM }, false, 0 },
 };
 

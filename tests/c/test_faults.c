@@ -47,6 +47,7 @@ static const struct operation operations[] = {
     { "hand on to receive", op_keep_anonymous, op_hand_to_receive, op_take_handed, op_close_kept, false, NULL },
     { "fork and open", op_keep, op_fork, op_nothing, op_close_kept, false, NULL },
     { "fork and copy", op_keep, op_fork_copies, op_nothing, op_close_kept, false, NULL },
+    { "watch forks", op_nothing, op_watch_forks, op_nothing, op_nothing, true, NULL },
     { "install the guard", op_nothing, op_guard_install, op_nothing, op_nothing, true, NULL },
     { "meet a loss", op_nothing, op_meet_a_loss, op_nothing, op_nothing, false, NULL },
     { "pass a signal on", op_nothing, op_pass_a_signal_on, op_nothing, op_nothing, true, NULL },
@@ -157,7 +158,8 @@ static bool explains(const struct shmq_error *error, int refusal)
 
 static void judge(int result, const struct shmq_error *error)
 {
-    bool placed = *error->path || !strcmp(faults->name, "getrandom"); /* which is no file's */
+    bool no_files = !strcmp(faults->name, "getrandom") || !strcmp(faults->name, "atfork");
+    bool placed = *error->path || no_files;
     bool good = result == error->code && error->what && *error->what && placed
         && strcmp(shmq_error_text(result), "no error") && explains(error, faults->refusal);
 

@@ -238,6 +238,54 @@ static void a_child_reads_zeros_where_memory_went_away(void)
     }
 }
 
+/* ---- before anything is open ------------------------------------------------------------------------------- */
+
+static void refuse(const char *call)
+{
+    world_at(WORLD_REFUSE, call, 1);
+    world_plan.refusal = ENOMEM;
+}
+
+static void check_refusal(int result, const struct shmq_error *error)
+{
+    CHECK(world_plan.reached);
+    CHECK_EQUAL(result, SHMQ_ERROR_SYSTEM);
+    CHECK_EQUAL(error->code, SHMQ_ERROR_SYSTEM);
+    CHECK_EQUAL(error->os_errno, ENOMEM);
+    CHECK(!strcmp(error->what, "pthread_atfork"));
+    CHECK(!world_exists(world_directory));
+    CHECK_EQUAL(shmq_lock_guard()->watching, 0);
+}
+
+/* Its children would keep what they inherit. Comes first: afterwards forks are watched. */
+static void who_cannot_watch_forks_opens_nothing_and_tries_again(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_region_options unnamed = world_options(NULL, SHMQ_REGION_CREATE);
+    const int handed[SHMQ_HANDED_FILES] = { -1, -1, -1 };
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_lock_guard()->watching, 0);
+    refuse("atfork");
+    check_refusal(shmq_region_open(&region, &options, &error), &error);
+    CHECK(region.map.admin == NULL);
+    refuse("atfork");
+    check_refusal(shmq_region_create_anonymous(&region, &unnamed, &error), &error);
+    CHECK(region.map.admin == NULL);
+    refuse("atfork");
+    check_refusal(shmq_region_attach_handed(&region, handed, &unnamed, &error), &error);
+    CHECK(region.map.admin == NULL);
+    refuse("atfork");
+    check_refusal(shmq_region_list(NULL, world_note_listed, NULL, &error), &error);
+    refuse("atfork");
+    check_refusal(shmq_region_unlink("alpha", NULL, true, &error), &error);
+    refuse("atfork");
+    CHECK_EQUAL(shmq_guard_install(), -ENOMEM);
+    world_at(WORLD_NOTHING, NULL, 0);
+    m5_a_child_writes_to_pages_of_its_own();
+    CHECK_EQUAL(shmq_lock_guard()->watching, SHMQ_LOCK_WATCHING);
+}
+
 /* ---- what a child does --------------------------------------------------------------------------------------- */
 
 static void use_and_leave(void)
@@ -463,6 +511,7 @@ static void children_forked_in_a_loop_while_a_thread_works_all_attach_and_work(v
 int main(int argc, char **argv)
 {
     static const struct check_test tests[] = {
+        CHECK_TEST(who_cannot_watch_forks_opens_nothing_and_tries_again),
         CHECK_TEST(m5_a_child_writes_to_pages_of_its_own),
         CHECK_TEST(m5_a_child_that_cannot_find_the_files_sees_zeros),
         CHECK_TEST(a_child_without_memory_gets_less_and_never_the_shared_mapping),

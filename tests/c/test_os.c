@@ -256,6 +256,7 @@ static void m4_a_forked_child_closes_the_probes_of_its_parent(void)
     CHECK_EQUAL(pipe(ready), 0);
     parent = fork();
     if (parent == 0) {
+        CHECK_EQUAL(shmq_lock_watch_forks(), 0);
         shmq_lock_guard_enter();
         shmq_lock_probe_begin(&probe, shmq_os_openat(dir, "lock", O_RDWR, 0));
         shmq_lock_guard_leave();
