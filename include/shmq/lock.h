@@ -131,9 +131,10 @@ static inline void shmq_lock_probe_end(struct shmq_lock_probe *probe)
     shmq_lock_guard_enter();
     for (at = &shmq_lock_guard()->probes; *at && *at != probe; at = &(*at)->next)
         ;
-    if (*at)
+    if (*at) { /* else this is a child that was forked in the middle of it: its handler has closed the descriptor */
         *at = probe->next;
-    shmq_os_close(probe->fd);
+        shmq_os_close(probe->fd);
+    }
     shmq_lock_guard_leave();
 }
 

@@ -288,6 +288,33 @@ static void m4_a_forked_child_closes_the_probes_of_its_parent(void)
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
 }
 
+/* A signal handler forks in the middle of a probe, and the child returns to it: its number may be a file of its own. */
+static void a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else(void)
+{
+    struct shmq_lock_probe probe;
+    pid_t child;
+    int status;
+
+    CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    close(make_file("lock"));
+    shmq_lock_guard_enter();
+    shmq_lock_probe_begin(&probe, shmq_os_openat(dir, "lock", O_RDWR, 0));
+    shmq_lock_guard_leave();
+    child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_EQUAL(fcntl(dir, F_DUPFD_CLOEXEC, probe.fd), probe.fd);
+        shmq_lock_probe_end(&probe);
+        CHECK(fcntl(probe.fd, F_GETFD) >= 0);
+        _exit(0);
+    }
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+    shmq_lock_probe_end(&probe);
+    CHECK(fcntl(probe.fd, F_GETFD) < 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
 /* ---- sleep ----------------------------------------------------------------------------------------------- */
 
 static uint64_t *shared_word(void)
@@ -511,6 +538,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_byte_belongs_to_one_open_file_description),
         CHECK_TEST(a_mapping_holds_the_byte_until_it_is_dropped),
         CHECK_TEST(m4_a_forked_child_closes_the_probes_of_its_parent),
+        CHECK_TEST(a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else),
         CHECK_TEST(a_sleep_ends_at_once_on_another_value_and_else_in_time),
         CHECK_TEST(a_signal_interrupts_a_sleep),
         CHECK_TEST(a_wake_reaches_another_process),
