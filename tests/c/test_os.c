@@ -1,57 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The system calls behind os.h, lock.h and space.h, one at a time. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+/* The system calls behind os.h, lock.h and error.h, one at a time. */
+#include "os_world.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-
-#include "check.h"
-
-static const char *refused_call;
-
-static int refuse(const char *call) { return refused_call && !strcmp(refused_call, call) ? EIO : 0; }
-
-#define SHMQ_OS_HOOK(call) refuse(#call)
-
-#include "shmq/lock.h"
-#include "shmq/space.h"
-
-static char directory[64];
-static int dir;
-
-/* Each test has a directory of its own, which it leaves empty. */
-static void around(void (*run)(void))
-{
-    snprintf(directory, sizeof directory, "/dev/shm/shmq-test-os-%d", (int)getpid());
-    CHECK_EQUAL(shmq_os_make_directory(AT_FDCWD, directory), 0);
-    dir = shmq_os_openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, 0);
-    CHECK(dir >= 0);
-    run();
-    shmq_os_close(dir);
-    CHECK_EQUAL(shmq_os_unlinkat(AT_FDCWD, directory, AT_REMOVEDIR), 0);
-}
-
-static int make_file(const char *name)
-{
-    int fd = shmq_os_openat(dir, name, O_RDWR | O_CREAT | O_EXCL, 0600);
-
-    CHECK(fd >= 0);
-    return fd;
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[128];
-
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
@@ -209,6 +162,41 @@ static void a_refused_call_returns_its_errno(void)
 
 /* ---- byte locks ------------------------------------------------------------------------------------------ */
 
+/* Each in a way that it can be really called. */
+static void a_call_that_the_kernel_refuses_returns_its_errno(void)
+{
+    struct shmq_identity identity;
+    uint64_t words[2] = { 0, 0 };
+
+    CHECK_EQUAL(shmq_os_fchmod(-1, 0600), -EBADF);
+    CHECK_EQUAL(shmq_os_fchgrp(-1, 0), -EBADF);
+    CHECK_EQUAL(shmq_os_truncate(-1, 0), -EBADF);
+    CHECK_EQUAL(shmq_os_identify(-1, &identity), -EBADF);
+    CHECK_EQUAL(shmq_os_locked(-1, 0, 1), -EBADF);
+    CHECK_EQUAL(shmq_os_seal(-1, F_SEAL_GROW), -EBADF);
+    CHECK_EQUAL(shmq_os_keep_from_children((char *)words + 1, SHMQ_PAGE), -EINVAL);
+    CHECK_EQUAL(shmq_os_limit(-1), UINT64_MAX);
+    CHECK(!shmq_os_on_tmpfs(-1));
+    CHECK_EQUAL(shmq_os_sleep(NULL, (uint64_t *)(void *)((char *)words + 1), 0, 0), SHMQ_TIMEOUT);
+}
+
+static void only_a_tmpfs_is_one(void)
+{
+    int proc = open("/proc", O_RDONLY | O_CLOEXEC);
+
+    CHECK(shmq_os_on_tmpfs(dir));
+    CHECK(!shmq_os_on_tmpfs(proc));
+    close(proc);
+}
+
+static void a_text_is_read_as_far_as_there_is_room(void)
+{
+    char text[4];
+
+    CHECK_EQUAL(shmq_os_read_text("/proc/version", text, sizeof text), 3);
+    CHECK(!strcmp(text, "Lin"));
+}
+
 static void a_byte_belongs_to_one_open_file_description(void)
 {
     int one = make_file("lock"), two = shmq_os_openat(dir, "lock", O_RDWR, 0);
@@ -288,6 +276,25 @@ static void m4_a_forked_child_closes_the_probes_of_its_parent(void)
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
 }
 
+static void probes_end_in_any_order(void)
+{
+    struct shmq_lock_probe probe[3];
+
+    close(make_file("lock"));
+    shmq_lock_guard_enter();
+    for (int i = 0; i < 3; i++)
+        shmq_lock_probe_begin(&probe[i], shmq_os_openat(dir, "lock", O_RDWR, 0));
+    shmq_lock_guard_leave();
+    shmq_lock_probe_end(&probe[1]); /* neither the first of the list nor the last */
+    CHECK(shmq_lock_guard()->probes == &probe[2] && probe[2].next == &probe[0]);
+    shmq_lock_probe_end(&probe[0]);
+    shmq_lock_probe_end(&probe[2]);
+    CHECK(shmq_lock_guard()->probes == NULL);
+    for (int i = 0; i < 3; i++)
+        CHECK(fcntl(probe[i].fd, F_GETFD) < 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
 /* A signal handler forks in the middle of a probe, and the child returns to it: its number may be a file of its own. */
 static void a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else(void)
 {
@@ -313,6 +320,22 @@ static void a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_e
     shmq_lock_probe_end(&probe);
     CHECK(fcntl(probe.fd, F_GETFD) < 0);
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+static void finish_watching(void) { shmq_private_store(&shmq_lock_guard()->watching, SHMQ_LOCK_WATCHING); }
+
+/* Another thread of this process is about to have forks watched: they are watched once. */
+static void who_finds_another_thread_at_it_waits_until_forks_are_watched(void)
+{
+    uint64_t before = shmq_lock_guard()->watching;
+
+    shmq_lock_guard()->watching = shmq_os_pid();
+    watched_call = "sched_yield";
+    meanwhile = finish_watching;
+    refused_call = "atfork"; /* it must not be called */
+    CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    refused_call = watched_call = NULL;
+    shmq_lock_guard()->watching = before;
 }
 
 /* ---- sleep ----------------------------------------------------------------------------------------------- */
@@ -383,6 +406,33 @@ static void the_start_time_does_not_trip_over_the_name(void)
     refused_call = NULL;
 }
 
+static void read_a_strange_stat(void)
+{
+    const char *const strange[] = { "1 no name", "1 (a)", "1 (a) S 0 0 0 0\n" };
+
+    for (size_t i = 0; i < sizeof strange / sizeof strange[0]; i++) {
+        write_text("stat", strange[i]);
+        CHECK_EQUAL(mount(path_of("stat"), "/proc/self/stat", NULL, MS_BIND, NULL), 0);
+        CHECK_EQUAL(shmq_os_start_time(), 0);
+        CHECK_EQUAL(umount("/proc/self/stat"), 0);
+    }
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "stat", 0), 0);
+}
+
+static void look_without_proc(void)
+{
+    CHECK_EQUAL(mount("tmpfs", "/proc", "tmpfs", 0, NULL), 0);
+    CHECK_EQUAL(shmq_os_start_time(), 0);
+    CHECK_EQUAL(shmq_os_pid_namespace(), 0);
+    CHECK_EQUAL(shmq_os_address_space(), 0);
+}
+
+static void what_proc_does_not_tell_is_zero(void)
+{
+    with_mounts_of_its_own(read_a_strange_stat);
+    with_mounts_of_its_own(look_without_proc);
+}
+
 static void a_process_is_in_its_own_group_and_in_all_that_it_was_put_in(void)
 {
     gid_t groups[64];
@@ -418,91 +468,6 @@ static void an_empty_variable_is_none(void)
     CHECK(shmq_os_environment("SHMQ_TEST_NOT_THERE") == NULL);
 }
 
-/* ---- room ------------------------------------------------------------------------------------------------ */
-
-static void write_text(const char *name, const char *text)
-{
-    int fd = make_file(name);
-
-    CHECK_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-}
-
-/* What /proc/self/cgroup may say, and the group in it. */
-static void the_group_of_a_controller_is_found_however_the_lines_are_mixed(void)
-{
-    static const struct {
-        const char *list, *controller, *group;
-    } cases[] = {
-        { "0::/a\n", "", "/a" },
-        { "12:pids:/x\n4:cpu,memory:/a/b\n0::/c\n", "memory", "/a/b" },
-        { "12:pids:/x\n4:memory,cpu:/a/b\n0::/c\n", "", "/c" },
-        { "4:memory:/a:b\n", "memory", "/a:b" },
-        { "4:memory:/", "memory", "/" },
-        { "3:memoryless:/no\n2:notmemory:/no\n1:name=memory:/no\n", "memory", NULL },
-        { "3:cpu:/0::/no\n", "", NULL },
-        { "3:cpu:/:memory:/no\n", "memory", NULL },
-        { "broken\n7\n:\n0::/a\n", "", "/a" },
-        { "", "", NULL },
-    };
-
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char text[128];
-        const char *group;
-
-        snprintf(text, sizeof text, "%s", cases[i].list);
-        group = shmq_space_group(text, cases[i].controller);
-        CHECK(group ? cases[i].group && !strcmp(group, cases[i].group) : !cases[i].group);
-    }
-}
-
-/* A control group two levels deep, written by hand: the inner has no limit, the outer leaves 30 of 100 bytes, for 10
- * of the 80 in use are page cache. */
-static void a_control_group_above_refuses_what_its_limit_does_not_leave(void)
-{
-    const char *names[] = { "inner/max", "inner/now", "max", "now", "memory.stat", "list" };
-    struct shmq_cgroup_files files = { "", directory, "max", "now", "inactive_file", "active_file" };
-    struct shmq_error error;
-
-    CHECK_EQUAL(shmq_os_make_directory(dir, "inner"), 0);
-    write_text("inner/max", "max\n");
-    write_text("inner/now", "60\n");
-    write_text("max", "100\n");
-    write_text("now", "80\n");
-    write_text("memory.stat", "anon 70\ninactive_file 4\nactive_file 6\n");
-    write_text("list", "3:cpu:/x\n0::/inner\n");
-    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("list"), 30, &error), SHMQ_OK);
-    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("list"), 31, &error), SHMQ_ERROR_SPACE);
-    CHECK_EQUAL(error.asked, 31);
-    CHECK_EQUAL(error.available, 30);
-    CHECK_EQUAL(error.found, 70);
-    CHECK_EQUAL(error.expected, 100);
-    CHECK(!strcmp(error.path, directory));
-    CHECK_EQUAL(shmq_space_check_groups(&files, path_of("none"), 31, &error), SHMQ_OK); /* nothing known */
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        CHECK_EQUAL(shmq_os_unlinkat(dir, names[i], 0), 0);
-    CHECK_EQUAL(shmq_os_unlinkat(dir, "inner", AT_REMOVEDIR), 0);
-}
-
-static void a_file_beyond_the_limit_is_refused_before_the_signal(void)
-{
-    struct rlimit before, limit;
-    struct shmq_geometry geometry;
-    struct shmq_error error;
-
-    CHECK_EQUAL(shmq_geometry_init(&geometry, 12, 256, 4, 4), 0);
-    CHECK_EQUAL(shmq_space_check(dir, &geometry, &error), SHMQ_OK);
-    CHECK_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
-    limit = before;
-    limit.rlim_cur = 1 << 20;
-    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    CHECK_EQUAL(shmq_space_check(dir, &geometry, &error), SHMQ_ERROR_SPACE);
-    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
-    CHECK(!strcmp(error.what, "RLIMIT_FSIZE"));
-    CHECK_EQUAL(error.asked, geometry.admin_size); /* mostly a hole, but its length counts */
-    CHECK_EQUAL(error.available, 1 << 20);
-}
-
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
 static void every_error_code_has_a_text(void)
@@ -535,20 +500,23 @@ int main(int argc, char **argv)
         CHECK_TEST(a_file_gets_its_name_when_all_is_done_to_it),
         CHECK_TEST(each_entry_of_a_directory_is_visited_once),
         CHECK_TEST(a_refused_call_returns_its_errno),
+        CHECK_TEST(a_call_that_the_kernel_refuses_returns_its_errno),
+        CHECK_TEST(only_a_tmpfs_is_one),
+        CHECK_TEST(a_text_is_read_as_far_as_there_is_room),
         CHECK_TEST(a_byte_belongs_to_one_open_file_description),
         CHECK_TEST(a_mapping_holds_the_byte_until_it_is_dropped),
         CHECK_TEST(m4_a_forked_child_closes_the_probes_of_its_parent),
+        CHECK_TEST(probes_end_in_any_order),
         CHECK_TEST(a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else),
+        CHECK_TEST(who_finds_another_thread_at_it_waits_until_forks_are_watched),
         CHECK_TEST(a_sleep_ends_at_once_on_another_value_and_else_in_time),
         CHECK_TEST(a_signal_interrupts_a_sleep),
         CHECK_TEST(a_wake_reaches_another_process),
         CHECK_TEST(the_start_time_does_not_trip_over_the_name),
+        CHECK_TEST(what_proc_does_not_tell_is_zero),
         CHECK_TEST(a_process_is_in_its_own_group_and_in_all_that_it_was_put_in),
         CHECK_TEST(a_limit_is_told_and_none_is_the_largest_number),
         CHECK_TEST(an_empty_variable_is_none),
-        CHECK_TEST(the_group_of_a_controller_is_found_however_the_lines_are_mixed),
-        CHECK_TEST(a_control_group_above_refuses_what_its_limit_does_not_leave),
-        CHECK_TEST(a_file_beyond_the_limit_is_refused_before_the_signal),
         CHECK_TEST(every_error_code_has_a_text),
         CHECK_TEST(an_error_names_so_many_processes_and_no_more),
     };
