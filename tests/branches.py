@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -31,11 +32,19 @@ def notes(folder: pathlib.Path):
             yield from json.loads(line)["files"]
 
 
+def folded(ways: list[list[int]]) -> list[int]:
+    """Of a line's copies in several functions one: they are what the numbers of its branches have in common."""
+    length = math.gcd(*map(len, ways))
+    return [sum(sum(way[at::length]) for way in ways) for at in range(length)]
+
+
 def merge(files) -> dict[str, dict[int, dict]]:
     """By header and line: was it run, its function, and of each branch how often it was taken.
 
     Programs that reach the kernel, or memory, through a hook have more branches in a line than others have: each
-    number of branches is merged for itself, and the one with fewest left over counts.
+    number of branches is merged for itself, and the one with fewest left over counts. A function that is inlined
+    wherever it is named has no name for gcov, and each of its lines the branches of all its copies, one after the
+    other: there a branch is taken if any copy takes it.
     """
     merged: dict = collections.defaultdict(dict)
     for file in files:
@@ -43,16 +52,19 @@ def merge(files) -> dict[str, dict[int, dict]]:
         if path.parent.name != "shmq" or path.parent.parent.name != "include":
             continue
         for line in file["lines"]:
-            at = merged[path.name].setdefault(
-                line["line_number"], {"count": 0, "function": line.get("function_name", ""), "ways": {}}
-            )
+            function = line.get("function_name", "")
+            at = merged[path.name].setdefault(line["line_number"], {"count": 0, "function": function, "ways": {}})
             at["count"] += line["count"]
+            if at["function"] != function:
+                at["function"] = ""
             taken = [branch["count"] for branch in line["branches"]]
             before = at["ways"].get(len(taken), [0] * len(taken))
             at["ways"][len(taken)] = [one + other for one, other in zip(before, taken, strict=True)]
     for lines in merged.values():
         for at in lines.values():
             ways = [way for way in at["ways"].values() if way] or [[]]
+            if not at["function"]:
+                ways = [folded(ways)]
             at["branches"] = min(ways, key=lambda way: way.count(0))
     return merged
 

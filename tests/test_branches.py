@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
-from branches import UNTAKEN, differences, listed, merge, untaken
+from branches import ROOT, UNTAKEN, differences, listed, merge, untaken
 
 
-def of_gcov(header, line, counts):
-    """What gcov tells of one line of a header."""
+def of_gcov(header, line, counts, function="f"):
+    """What gcov tells of one line of a header; of one in several functions it names none."""
     branches = [{"count": count} for count in counts]
-    found = {"line_number": line, "count": 1, "function_name": "f", "branches": branches}
+    found = {"line_number": line, "count": 1, "branches": branches}
+    if function:
+        found["function_name"] = function
     return {"file": f"include/shmq/{header}", "lines": [found]}
+
+
+def line_of(header, number):
+    return (ROOT / "include/shmq" / header).read_text().splitlines()[number - 1]
 
 
 def test_a_branch_is_taken_if_any_program_takes_it():
@@ -21,6 +27,13 @@ def test_a_branch_is_taken_if_any_program_takes_it():
 def test_of_programs_with_more_branches_in_a_line_those_count_that_leave_fewest():
     merged = merge([of_gcov("wait.h", 1, [1, 0, 0, 1]), of_gcov("wait.h", 1, [1, 0])])
     assert list(untaken(merged).values()) == [1]
+
+
+def test_of_a_line_that_is_inlined_in_several_functions_a_branch_is_taken_if_any_copy_takes_it():
+    copies = [of_gcov("wait.h", 1, [5, 0, 3, 0], None), of_gcov("wait.h", 1, [1, 0, 0, 2, 4, 0], None)]
+    assert not untaken(merge(copies))
+    copies = [of_gcov("wait.h", 1, [5, 0, 3, 0], None), of_gcov("wait.h", 1, [1, 0], "shmq_wait")]
+    assert untaken(merge(copies)) == {("wait.h", "-", line_of("wait.h", 1)): 1}
 
 
 def test_other_files_do_not_count():
