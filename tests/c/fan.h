@@ -15,17 +15,19 @@ static inline void subscribe(struct shmq_actor *actor, uint32_t depth, enum shmq
     CHECK_EQUAL(shmq_subscribe(actor, frames.topic, depth, policy, ref), SHMQ_OK);
 }
 
-static inline void make(void)
+static inline void make_sized(uint32_t granules)
 {
     uint32_t topic = 0;
 
-    arena_make(9, 256, 4, 140);
+    arena_make(9, granules, 4, 140);
     arena_enter(&pub, 0);
     arena_enter(&ann, 1);
     arena_enter(&bob, 2);
     CHECK_EQUAL(shmq_topic_open(&pub, "frames", &topic), SHMQ_OK);
     shmq_publisher_init(&frames, topic);
 }
+
+static inline void make(void) { make_sized(256); }
 
 static inline void make_two(enum shmq_policy policy)
 {

@@ -338,6 +338,18 @@ static void a_batch_of_blocks_of_many_words_and_orders_is_freed_together(void)
     arena_check_all_free();
 }
 
+static void a_batch_larger_than_a_group_is_freed_in_several(void)
+{
+    uint32_t blocks[SHMQ_UNITS]; /* all of one word */
+
+    make(64);
+    for (uint32_t i = 0; i < SHMQ_UNITS; i++)
+        blocks[i] = alloc(&me, 0);
+    CHECK(SHMQ_UNITS > SHMQ_CACHE_SLOTS);
+    CHECK_EQUAL(shmq_buddy_free_some(&me, blocks, SHMQ_UNITS), SHMQ_OK);
+    arena_check_all_free();
+}
+
 static void a_bad_block_in_a_batch_is_quarantined_alone(void)
 {
     uint32_t blocks[4], bad;
@@ -710,6 +722,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_held_message_becomes_plain_property_before_its_bit_is_cleared),
     CHECK_TEST(a_batch_comes_from_one_word_and_is_as_large_as_that_word_allows),
     CHECK_TEST(a_batch_of_blocks_of_many_words_and_orders_is_freed_together),
+    CHECK_TEST(a_batch_larger_than_a_group_is_freed_in_several),
     CHECK_TEST(a_bad_block_in_a_batch_is_quarantined_alone),
     CHECK_TEST(the_cache_gives_out_last_what_came_in_first),
     CHECK_TEST(the_cache_keeps_16_small_4_middling_and_1_large_block_of_an_order),

@@ -240,13 +240,14 @@ static void a_new_queue_owes_nobody_what_an_earlier_one_had_requeued(void)
 static void a_spec_out_of_range_is_invalid_and_makes_nothing(void)
 {
     char name[SHMQ_NAME_MAX + 2] = { 0 };
-    struct shmq_queue_spec specs[4] = { spec_of("deep", 0), spec_of("deep", SHMQ_MAX_DEPTH + 1), spec_of(name, 10),
-        spec_of("", 10) };
+    struct shmq_queue_spec specs[5] = { spec_of("deep", 0), spec_of("deep", SHMQ_MAX_DEPTH + 1), spec_of(name, 10),
+        spec_of("", 10), spec_of("a subscriber's", 10) };
     struct shmq_queue_ref ref;
 
     make();
     memset(name, 'n', SHMQ_NAME_MAX + 1);
-    for (int i = 0; i < 4; i++)
+    specs[4].kind = SHMQ_KIND_SUBSCRIBER; /* has no name: shmq_subscribe makes it */
+    for (int i = 0; i < 5; i++)
         CHECK_EQUAL(shmq_queue_open(&me, &specs[i], true, &ref), SHMQ_INVALID);
     CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", 0, &ref), SHMQ_INVALID);
     CHECK_EQUAL(shmq_queue_open_inbox(&me, "me", SHMQ_MAX_DEPTH + 1, &ref), SHMQ_INVALID);

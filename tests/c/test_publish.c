@@ -172,6 +172,90 @@ static void what_a_dead_publisher_had_not_posted_is_taken_back(void)
     end();
 }
 
+static void more_publications_than_a_closer_notes_at_once_are_all_judged(void)
+{
+    enum { COUNT = SHMQ_PUBLISHED + 100 };
+    struct shmq_publication publication;
+
+    make_sized(2 * COUNT);
+    subscribe(&ann, COUNT, SHMQ_POLICY_BLOCK, &to_ann);
+    for (uint32_t label = 0; label < COUNT; label++) {
+        start(label, &publication);
+        if (label % 2) /* each second one was posted */
+            CHECK_EQUAL(shmq_publish_try(&pub, &frames, &publication), SHMQ_OK);
+    }
+    arena_close(0);
+    CHECK_EQUAL(published_blocks(), COUNT / 2);
+    for (uint32_t label = 1; label < COUNT; label += 2)
+        arena_receive(&ann, &to_ann, label);
+    arena_nothing(&ann, &to_ann, SHMQ_EMPTY);
+    end();
+}
+
+/* A slot that was left behind names a block that the dead process has published elsewhere since. */
+static void a_stale_slot_of_one_topic_is_not_taken_for_a_post_of_another(void)
+{
+    struct shmq_publication publication;
+    uint32_t sounds, first;
+    uint64_t *stale;
+
+    make();
+    first = frames.topic;
+    subscribe(&ann, 2, SHMQ_POLICY_BLOCK, &to_ann);
+    CHECK_EQUAL(publish(7), 1);
+    CHECK_EQUAL(shmq_topic_open(&pub, "sounds", &sounds), SHMQ_OK);
+    shmq_publisher_init(&frames, sounds);
+    subscribe(&bob, 2, SHMQ_POLICY_BLOCK, &to_bob);
+    CHECK_EQUAL(to_bob.index, to_ann.index);
+    start(8, &publication);
+    stale = &to_ann.slots[(to_ann.base + 1) % (1u << to_ann.capacity_shift)];
+    *stale = shmq_slot_word(shmq_slot_lap(*stale), publication.gen, publication.block + 1);
+    arena_close(0);
+    CHECK_EQUAL(shmq_block_state(arena_word(publication.block)), SHMQ_STATE_FREE);
+    arena_receive(&ann, &to_ann, 7);
+    arena_nothing(&ann, &to_ann, SHMQ_EMPTY);
+    arena_nothing(&bob, &to_bob, SHMQ_EMPTY);
+    CHECK_EQUAL(shmq_slot_value(*stale), 0);
+    shmq_publisher_init(&frames, first);
+    end();
+}
+
+/* One that waited for ann's queue; then ann died, another has her index, and the publisher has met it. */
+static void pending_for_who_has_gone(struct shmq_publication *publication, struct shmq_queue_ref *anew)
+{
+    make_two(SHMQ_POLICY_BLOCK);
+    publish(0);
+    publish(1);
+    start(2, publication);
+    CHECK_EQUAL(shmq_publish_try(&pub, &frames, publication), SHMQ_FULL);
+    arena_close(1);
+    arena_enter(&ann, 1);
+    subscribe(&ann, 1, SHMQ_POLICY_BLOCK, anew);
+    CHECK_EQUAL(anew->index, to_ann.index);
+    CHECK_EQUAL(publish(3), 1);
+    CHECK_EQUAL(shmq_publication_pending(publication, 0), to_ann.index);
+}
+
+static void who_has_anothers_index_does_not_get_what_waited_for_the_other(void)
+{
+    for (int given_up = 0; given_up < 2; given_up++) {
+        struct shmq_publication publication;
+        struct shmq_queue_ref anew;
+
+        pending_for_who_has_gone(&publication, &anew);
+        if (given_up)
+            shmq_publish_finish(&pub, &frames, &publication);
+        else
+            CHECK_EQUAL(shmq_publish_try(&pub, &frames, &publication), SHMQ_OK);
+        CHECK_EQUAL(shmq_publication_pending(&publication, 0), SHMQ_MAX_SUBSCRIBERS);
+        CHECK_EQUAL(shmq_block_state(arena_word(publication.block)), SHMQ_STATE_FREE);
+        arena_receive(&ann, &anew, 3);
+        arena_nothing(&ann, &anew, SHMQ_EMPTY);
+        CHECK_EQUAL(shmq_queue_dropped(&anew), 0);
+        end();
+    }
+}
+
 /* ---- what may be published, and where it does not arrive ------------------------------------------------- */
 
 static void only_a_loan_of_ones_own_is_published(void)
@@ -355,6 +439,24 @@ static void who_was_shut_down_is_no_subscriber_any_more(void)
     end();
 }
 
+static void an_audience_is_as_deep_as_its_shallowest_queue(void)
+{
+    static const uint32_t depths[] = { 40, 30, 50 };
+    struct shmq_audience audience;
+    struct shmq_queue_ref ref;
+
+    make();
+    shmq_publisher_look(pub.map, &frames, &audience);
+    CHECK_EQUAL(audience.depth, 0);
+    for (uint32_t i = 0; i < ARENA_COUNT(depths); i++) {
+        subscribe(&ann, depths[i], SHMQ_POLICY_BLOCK, &ref);
+        shmq_publisher_look(pub.map, &frames, &audience);
+        CHECK_EQUAL(audience.subscribers, i + 1);
+        CHECK_EQUAL(audience.depth, i ? 30 : 40);
+    }
+    end();
+}
+
 /* ---- editing --------------------------------------------------------------------------------------------- */
 
 static void only_the_last_holder_may_edit_in_place(void)
@@ -385,6 +487,9 @@ static const struct check_test tests[] = {
     CHECK_TEST(who_unsubscribes_leaves_its_messages_to_the_others),
     CHECK_TEST(a_dead_subscriber_keeps_nothing_from_the_others),
     CHECK_TEST(what_a_dead_publisher_had_not_posted_is_taken_back),
+    CHECK_TEST(more_publications_than_a_closer_notes_at_once_are_all_judged),
+    CHECK_TEST(a_stale_slot_of_one_topic_is_not_taken_for_a_post_of_another),
+    CHECK_TEST(who_has_anothers_index_does_not_get_what_waited_for_the_other),
     CHECK_TEST(only_a_loan_of_ones_own_is_published),
     CHECK_TEST(a_subscriber_that_was_shut_down_gets_the_rest_and_nothing_more),
     CHECK_TEST(what_is_posted_to_one_that_closes_is_taken_back),
@@ -394,6 +499,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(views_of_a_published_message_outlive_the_close_of_the_region),
     CHECK_TEST(the_census_counts_a_published_message_with_each_holder),
     CHECK_TEST(who_was_shut_down_is_no_subscriber_any_more),
+    CHECK_TEST(an_audience_is_as_deep_as_its_shallowest_queue),
     CHECK_TEST(only_the_last_holder_may_edit_in_place),
 };
 

@@ -719,11 +719,11 @@ static void a_requeue_that_a_delete_has_missed_is_undone(void) /* [M3] */
 
 static void more_messages_than_a_closer_notes_at_once_are_all_judged(void)
 {
-    enum { COUNT = 1100 };
+    enum { COUNT = 2 * SHMQ_CANDIDATES + 100 };
     struct shmq_queue_ref deep;
     static uint8_t seen[COUNT];
 
-    make_sized(8192);
+    make_sized(2 * COUNT);
     arena_open(&me, "deep", COUNT, &deep);
     memset(seen, 0, sizeof seen);
     for (uint32_t i = 0; i < COUNT; i++)
