@@ -30,6 +30,9 @@ struct shmq_publication {
     uint64_t entry[SHMQ_MAX_SUBSCRIBERS];               /* … and who they were when it began */
 };
 
+SHMQ_STATIC_ASSERT((SHMQ_MAX_SUBSCRIBERS - SHMQ_TICKETS) % 64 <= 64 - SHMQ_TICKETS,
+    "the last tickets lie in the last word of pending: shmq_publish_start reads none behind it");
+
 static inline void shmq_publisher_init(struct shmq_publisher *publisher, uint32_t topic)
 {
     memset(publisher, 0, sizeof *publisher);
@@ -186,7 +189,7 @@ static inline int shmq_publish_start(struct shmq_actor *actor, struct shmq_publi
         uint32_t first = i * SHMQ_TICKETS, shift = first % 64;
         uint64_t want = publication->pending[first / 64] >> shift;
 
-        if (shift > 64 - SHMQ_TICKETS && first / 64 + 1 < sizeof publication->pending / sizeof publication->pending[0])
+        if (shift > 64 - SHMQ_TICKETS)
             want |= publication->pending[first / 64 + 1] << (64 - shift);
         shmq_store_release(&block->m[i], shmq_tickets_word(publication->gen, want & 0xffffff), SHMQ_T_WANT);
     }

@@ -123,7 +123,7 @@ static inline uint32_t shmq_scan_unsettled(const struct shmq_map *map, uint32_t 
             || !shmq_block_plausible(map, block, *word))
             continue;
         node = shmq_node_of(map, block, shmq_block_order(*word));
-        if (node.tier == tier && node.word == index
+        if (node.tier == tier /* then in this word: the block was counted from its units */
             && !(shmq_load_acquire(&map->word[tier][index], SHMQ_READ) >> node.bit & 1)) /* pairs with A2, F1 */
             return block;
     }
