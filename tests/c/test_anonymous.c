@@ -232,6 +232,74 @@ static void descriptors_that_are_not_one_regions_are_refused(void)
     shmq_region_close(&region);
 }
 
+/* Sealed as it must be, but no region's. */
+static void a_memfd_of_another_name_is_refused(void)
+{
+    static const char *const names[] = { "notes", "shmq-00-notes", "shmq-admin", "shmq-xyz-admin" };
+    struct shmq_region region;
+    int handed[SHMQ_HANDED_FILES];
+
+    create(&region);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        hand(&region, false, handed);
+        handed[SHMQ_HANDED_ADMIN] = shmq_os_memfd(names[i]);
+        CHECK_EQUAL(shmq_os_seal(handed[SHMQ_HANDED_ADMIN], SHMQ_MEMFDS_SEALS), 0);
+        CHECK(!strcmp(refused(handed, SHMQ_ERROR_SECURITY).what, "a file of another kind"));
+        close(handed[SHMQ_HANDED_ADMIN]);
+    }
+    shmq_region_close(&region);
+}
+
+static void a_process_name_that_is_too_long_is_refused_and_any_other_taken(void)
+{
+    struct shmq_region_options options = world_options(NULL, SHMQ_REGION_ATTACH);
+    char name[SHMQ_NAME_MAX + 2] = { 0 };
+    int handed[SHMQ_HANDED_FILES];
+    struct shmq_region region, other;
+    struct shmq_queue_ref inbox;
+    struct shmq_error error;
+
+    create(&region);
+    hand(&region, false, handed);
+    memset(name, 'n', SHMQ_NAME_MAX + 1);
+    options.process = name;
+    CHECK_EQUAL(shmq_region_attach_handed(&other, handed, &options, &error), SHMQ_ERROR_INVALID);
+    CHECK(!strcmp(error.what, "process name"));
+    CHECK_EQUAL(error.found, SHMQ_NAME_MAX + 1);
+    name[SHMQ_NAME_MAX] = 0;
+    CHECK_EQUAL(shmq_region_attach_handed(&other, handed, &options, &error), SHMQ_OK);
+    CHECK_EQUAL(shmq_queue_find_inbox(&region.map, name, &inbox), SHMQ_OK);
+    CHECK_EQUAL(inbox.qid, other.self.slot);
+    shmq_region_close(&other);
+    shmq_region_close(&region);
+}
+
+static void a_region_that_has_a_name_is_not_handed_on(void)
+{
+    struct shmq_region region;
+    int handed[SHMQ_HANDED_FILES];
+    struct shmq_error error;
+
+    world_open(&region, "alpha");
+    CHECK_EQUAL(shmq_region_hand(&region, false, handed, &error), SHMQ_ERROR_INVALID);
+    CHECK(!strcmp(error.what, "region has a name"));
+    shmq_region_close(&region);
+}
+
+static void a_descriptor_for_reading_is_made_once(void)
+{
+    int first[SHMQ_HANDED_FILES], second[SHMQ_HANDED_FILES];
+    struct shmq_region region;
+
+    create(&region);
+    hand(&region, true, first);
+    hand(&region, true, second);
+    CHECK(first[SHMQ_HANDED_DATA] != region.files.data);
+    CHECK_EQUAL(second[SHMQ_HANDED_DATA], first[SHMQ_HANDED_DATA]);
+    CHECK_EQUAL(shmq_os_access_mode(second[SHMQ_HANDED_DATA]), O_RDONLY);
+    shmq_region_close(&region);
+}
+
 static void a_damaged_header_is_refused(void)
 {
     struct shmq_region region;
@@ -664,6 +732,10 @@ int main(int argc, char **argv)
         CHECK_TEST(all_is_reserved),
         CHECK_TEST(more_than_the_machine_has_is_refused_before_anything_is_touched),
         CHECK_TEST(descriptors_that_are_not_one_regions_are_refused),
+        CHECK_TEST(a_memfd_of_another_name_is_refused),
+        CHECK_TEST(a_process_name_that_is_too_long_is_refused_and_any_other_taken),
+        CHECK_TEST(a_region_that_has_a_name_is_not_handed_on),
+        CHECK_TEST(a_descriptor_for_reading_is_made_once),
         CHECK_TEST(a_damaged_header_is_refused),
         CHECK_TEST(a_full_registry_names_who_is_in_it),
         CHECK_TEST(a_process_killed_at_any_point_is_recovered_by_who_is_left),

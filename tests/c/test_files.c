@@ -193,6 +193,99 @@ static void a_directory_below_one_that_is_not_there_is_not_found(void)
     CHECK(!strcmp(world_refused(&options, SHMQ_ERROR_NOT_FOUND).path, "/dev/shm/no/such"));
 }
 
+static struct shmq_error refused_in(const char *directory, int code)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+
+    options.directory = directory;
+    return world_refused(&options, code);
+}
+
+static void a_path_of_a_directory_may_end_in_slashes_and_is_not_too_long(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    char path[SHMQ_PATH_MAX + 1];
+    struct shmq_region region;
+    struct shmq_error error;
+
+    options.directory = world_path("//");
+    world_open_with(&region, &options);
+    CHECK(!strcmp(region.directory.path, world_directory));
+    shmq_region_close(&region);
+    CHECK(!strcmp(refused_in("//", SHMQ_ERROR_SECURITY).path, "/"));
+    memset(path, '/', sizeof path);
+    path[SHMQ_PATH_MAX] = 0;
+    error = refused_in(path, SHMQ_ERROR_INVALID);
+    CHECK(!strcmp(error.what, "length of the directory's path"));
+    CHECK_EQUAL(error.found, SHMQ_PATH_MAX);
+    CHECK_EQUAL(error.expected, SHMQ_PATH_MAX - 1);
+    path[SHMQ_PATH_MAX - 1] = 0;
+    CHECK(!strcmp(refused_in(path, SHMQ_ERROR_SECURITY).path, "/"));
+    CHECK_EQUAL(rmdir(world_directory), 0);
+}
+
+/* What a directory that cannot be made would lie in tells why; and where that tells nothing, the refusal does. */
+static const char *then_refuse;
+static int then_at;
+
+static void refuse_then(void)
+{
+    world_at(WORLD_REFUSE, then_refuse, then_at);
+    world_plan.refusal = EMFILE;
+}
+
+static void a_directory_that_cannot_be_made_is_refused_by_what_it_would_lie_in(void)
+{
+    struct shmq_error error;
+
+    world_at(WORLD_REFUSE, "mkdirat", 1);
+    world_plan.refusal = EROFS;
+    error = refused_in("/shmq-test-none", SHMQ_ERROR_PERMISSION);
+    CHECK(!strcmp(error.path, "/"));
+    CHECK(!strcmp(error.what, "mkdir"));
+    CHECK_EQUAL(error.os_errno, EROFS);
+    CHECK_EQUAL(error.type, S_IFDIR);
+    for (int i = 0; i < 2; i++) {
+        then_refuse = i ? "fstat" : "openat";
+        then_at = i ? 1 : 2; /* the directory itself, then the one above */
+        world_run_at("mkdirat", 1, refuse_then);
+        world_plan.refusal = EROFS;
+        error = refused_in("/shmq-test-none", SHMQ_ERROR_PERMISSION);
+        CHECK(world_plan.reached);
+        CHECK(!strcmp(error.path, "/shmq-test-none"));
+        CHECK_EQUAL(error.os_errno, EROFS);
+        CHECK_EQUAL(error.type, 0);
+    }
+}
+
+static void an_entry_that_cannot_be_made_is_an_error_also_where_the_directory_tells_nothing(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+    struct shmq_error error;
+
+    then_refuse = "fstat";
+    then_at = 1;
+    CHECK_EQUAL(mkdir(world_directory, 0700), 0);
+    world_run_at("mkdirat", 2, refuse_then); /* the directory is there; in it */
+    world_plan.refusal = EACCES;
+    error = world_refused(&options, SHMQ_ERROR_PERMISSION);
+    CHECK(world_plan.reached);
+    CHECK(!strcmp(error.what, "mkdir"));
+    CHECK_EQUAL(error.os_errno, EACCES);
+    CHECK_EQUAL(error.type, 0);
+    CHECK_EQUAL(rmdir(world_directory), 0);
+}
+
+static void a_directory_that_was_made_and_cannot_be_opened_stays_if_it_was_named(void)
+{
+    struct shmq_region_options options = world_options("alpha", SHMQ_REGION_EITHER);
+
+    world_at(WORLD_REFUSE, "openat", 1);
+    world_plan.refusal = EMFILE;
+    CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_SYSTEM).os_errno, EMFILE);
+    CHECK_EQUAL(rmdir(world_directory), 0);
+}
+
 static void what_is_not_a_region_is_left_alone(void)
 {
     struct shmq_region region;
@@ -453,6 +546,10 @@ int main(int argc, char **argv)
         CHECK_TEST(a_region_that_is_no_directory_is_refused),
         CHECK_TEST(a_directory_of_regions_that_is_not_this_users_own_is_refused),
         CHECK_TEST(a_directory_below_one_that_is_not_there_is_not_found),
+        CHECK_TEST(a_path_of_a_directory_may_end_in_slashes_and_is_not_too_long),
+        CHECK_TEST(a_directory_that_cannot_be_made_is_refused_by_what_it_would_lie_in),
+        CHECK_TEST(an_entry_that_cannot_be_made_is_an_error_also_where_the_directory_tells_nothing),
+        CHECK_TEST(a_directory_that_was_made_and_cannot_be_opened_stays_if_it_was_named),
         CHECK_TEST(what_is_not_a_region_is_left_alone),
         CHECK_TEST(a_file_that_is_missing_is_an_error_and_not_a_loop),
         CHECK_TEST(a_directory_without_admin_is_what_a_remover_left),

@@ -140,6 +140,26 @@ static void a_directory_that_keeps_its_group_out_is_refused(void)
     }
 }
 
+static void a_file_of_another_group_is_refused(void)
+{
+    struct shmq_region_options options = group_options(SHMQ_REGION_EITHER);
+    struct shmq_region region;
+
+    world_open_with(&region, &options);
+    for (int i = 0; i < 3; i++) {
+        struct shmq_error error;
+
+        CHECK_EQUAL(chown(world_path(files[i]), (uid_t)-1, TEAM + 1), 0);
+        error = world_refused(&options, SHMQ_ERROR_SECURITY);
+        CHECK(!strcmp(error.what, "group"));
+        CHECK(!strcmp(error.path, world_path(files[i])));
+        CHECK_EQUAL(error.found, TEAM + 1);
+        CHECK_EQUAL(error.expected, TEAM);
+        CHECK_EQUAL(chown(world_path(files[i]), (uid_t)-1, TEAM), 0);
+    }
+    shmq_region_close(&region);
+}
+
 static void a_groups_directory_is_never_made(void)
 {
     struct shmq_region_options options = group_options(SHMQ_REGION_EITHER);
@@ -296,6 +316,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_directory_of_the_groups_is_shared_by_its_members_and_nobody_else),
         CHECK_TEST(a_group_that_this_process_is_not_in_is_refused_unless_the_directory_is_its_own),
         CHECK_TEST(a_directory_that_keeps_its_group_out_is_refused),
+        CHECK_TEST(a_file_of_another_group_is_refused),
         CHECK_TEST(a_groups_directory_is_never_made),
         CHECK_TEST(whatever_a_killed_member_leaves_another_member_clears_away),
         CHECK_TEST(a_member_stopped_at_any_point_goes_on_after_another_has_come_and_gone),

@@ -256,6 +256,10 @@ static void options_out_of_range_are_refused_with_the_bound(void)
     options = world_options("alpha", SHMQ_REGION_EITHER);
     options.size = UINT64_MAX;
     CHECK(!strcmp(world_refused(&options, SHMQ_ERROR_INVALID).what, "size"));
+    options.granule = 0; /* not the largest one suits it */
+    error = world_refused(&options, SHMQ_ERROR_INVALID);
+    CHECK(!strcmp(error.what, "size"));
+    CHECK_EQUAL(error.expected, (uint64_t)SHMQ_MAX_GRANULES << SHMQ_MAX_GRANULE_SHIFT);
     options = world_options("alpha", SHMQ_REGION_EITHER);
     options.granule = 256;
     CHECK_EQUAL(world_refused(&options, SHMQ_ERROR_INVALID).expected, 512);
@@ -767,6 +771,22 @@ static void what_cannot_be_marked_as_ended_is_not_unlinked(void)
     world_unlink("alpha");
 }
 
+static void a_directory_that_is_named_is_listed_if_it_is_there(void)
+{
+    struct shmq_region region;
+    struct shmq_error error;
+
+    world_listed_count = 0;
+    CHECK_EQUAL(shmq_region_list(world_path("none"), world_note_listed, NULL, &error), SHMQ_OK);
+    CHECK_EQUAL(shmq_region_unlink("alpha", world_path("none"), true, &error), SHMQ_OK);
+    CHECK_EQUAL(world_listed_count, 0);
+    world_open(&region, "alpha");
+    CHECK_EQUAL(shmq_region_list(world_directory, world_note_listed, NULL, &error), SHMQ_OK);
+    CHECK_EQUAL(world_listed_count, 1);
+    CHECK_EQUAL(world_listed.id, region.id);
+    shmq_region_close(&region);
+}
+
 static void unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing(void)
 {
     struct shmq_region region;
@@ -816,6 +836,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_maker_waits_for_one_that_began_earlier),
         CHECK_TEST(unlinking_disturbs_nobody_attached),
         CHECK_TEST(what_cannot_be_marked_as_ended_is_not_unlinked),
+        CHECK_TEST(a_directory_that_is_named_is_listed_if_it_is_there),
         CHECK_TEST(unlinking_what_is_not_there_is_an_error_unless_it_may_be_missing),
     };
 
