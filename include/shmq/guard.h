@@ -196,11 +196,9 @@ static inline int shmq_guard_map(int fd, uint64_t bytes, int protection, void **
     return result;
 }
 
-/* Why shmq_guard_map failed. Returns an error code. */
-static inline int shmq_guard_refused(int result, struct shmq_error *error)
+/* It was SHMQ_GUARD_FULL. Returns an error code. */
+static inline int shmq_guard_refused(struct shmq_error *error)
 {
-    if (result != SHMQ_GUARD_FULL)
-        return shmq_error_set_os(error, "mmap", result);
     shmq_error_set(error, SHMQ_ERROR_SYSTEM, "guard", SHMQ_GUARD_MAX, SHMQ_GUARD_MAX);
     error->os_errno = EMFILE;
     return error->code;

@@ -101,7 +101,7 @@ static inline int shmq_life_check(struct shmq_files *files, const struct shmq_di
     if (result == 0)
         *over = (result = shmq_life_end_file(files, facts, false)) == 1;
     if (result == SHMQ_GUARD_FULL)
-        return shmq_guard_refused(result, error);
+        return shmq_guard_refused(error);
     return result < 0 ? shmq_error_set_os(error, "lock", result) : SHMQ_OK;
 }
 

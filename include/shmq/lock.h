@@ -75,11 +75,11 @@ static inline int shmq_lock_watch_forks(void)
     int result = 0;
 
     while (result == 0 && (seen = shmq_private_load(&guard->watching)) != SHMQ_LOCK_WATCHING) {
-        if (seen == pid) { /* another thread's turn */
-            shmq_os_yield(NULL);
-        } else if (shmq_private_cas(&guard->watching, seen, pid)) {
+        if (shmq_private_cas(&guard->watching, seen == pid ? 0 : seen, pid)) { /* also a parent's thread's turn */
             result = shmq_os_at_fork(shmq_lock_before_fork, shmq_lock_in_parent, shmq_lock_in_child);
             shmq_private_store(&guard->watching, result ? 0 : SHMQ_LOCK_WATCHING);
+        } else {
+            shmq_os_yield(NULL); /* another thread is at it */
         }
     }
     return result;

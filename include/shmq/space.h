@@ -262,7 +262,7 @@ static inline int shmq_space_blame_mapping(uint64_t bytes, int result, struct sh
 static inline int shmq_space_blame_guarded(uint64_t bytes, int result, struct shmq_error *error)
 {
     if (result == SHMQ_GUARD_FULL)
-        return shmq_guard_refused(result, error);
+        return shmq_guard_refused(error);
     return shmq_space_blame_mapping(bytes, result, error);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What qemu-user does not do for the programs that it runs, each found out by a few system calls: its madvise reports
- * success and does nothing (seen with 7.2). shmq itself needs these of a kernel, so elsewhere nothing is left out.
+ * success and does nothing (seen with 7.2), it writes some files of /proc itself, and ignores limits on address space.
+ * shmq itself needs these of a kernel, so elsewhere nothing is left out.
  */
 #ifndef EMULATED_H
 #define EMULATED_H
@@ -9,7 +10,9 @@
 #define _GNU_SOURCE
 #endif
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -57,9 +60,41 @@ static inline bool emulated_prefaults(void)
     return there & 1;
 }
 
+/* Is /proc/self/stat the kernel's file? */
+static inline bool emulated_opens_stat(void)
+{
+    char path[64], target[64];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t length;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    length = readlink(path, target, sizeof target);
+    close(fd);
+    return length > 5 && !strncmp(target + length - 5, "/stat", 5);
+}
+
+/* Is a limit on address space what it was set to? */
+static inline bool emulated_limits_mappings(void)
+{
+    struct rlimit before, limit;
+    rlim_t wanted;
+
+    CHECK_EQUAL(getrlimit(RLIMIT_AS, &before), 0);
+    limit = before;
+    limit.rlim_cur = wanted = (before.rlim_cur == RLIM_INFINITY ? (rlim_t)1 << 60 : before.rlim_cur) - EMULATED_BYTES;
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+    CHECK_EQUAL(getrlimit(RLIMIT_AS, &limit), 0);
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &before), 0);
+    return limit.rlim_cur == wanted;
+}
+
 static const struct check_need emulated_dontfork __attribute__((unused))
     = { "keep MADV_DONTFORK mappings from a forked child", emulated_keeps_from_children };
 static const struct check_need emulated_populate __attribute__((unused))
     = { "fault pages in on MADV_POPULATE_WRITE", emulated_prefaults };
+static const struct check_need emulated_stat __attribute__((unused))
+    = { "open /proc/self/stat itself", emulated_opens_stat };
+static const struct check_need emulated_address_space __attribute__((unused))
+    = { "limit the address space", emulated_limits_mappings };
 
 #endif

@@ -10,9 +10,8 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 
-#include "check.h"
+#include "emulated.h"
 
 static const char *refused_call, *watched_call; /* or NULL */
 static void (*meanwhile)(void); /* just before the watched call, which takes place */

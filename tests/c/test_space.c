@@ -255,7 +255,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_control_group_says_what_it_leaves_as_far_as_its_files_tell),
         CHECK_TEST(a_group_whose_path_cannot_be_told_refuses_nothing),
         CHECK_TEST(the_limits_of_both_versions_of_control_groups_count),
-        CHECK_TEST(address_space_is_refused_to_the_byte_and_before_the_kernel_does),
+        CHECK_TEST_NEEDS(address_space_is_refused_to_the_byte_and_before_the_kernel_does, emulated_address_space),
         CHECK_TEST(a_file_system_without_inodes_is_told_from_a_full_one),
         CHECK_TEST(where_the_room_cannot_be_told_the_error_says_what_was_asked),
         CHECK_TEST(a_file_beyond_the_limit_is_refused_before_the_signal),
