@@ -94,6 +94,8 @@ static const struct check_need emulated_populate __attribute__((unused))
     = { "fault pages in on MADV_POPULATE_WRITE", emulated_prefaults };
 static const struct check_need emulated_stat __attribute__((unused))
     = { "open /proc/self/stat itself", emulated_opens_stat };
+static const struct check_need emulated_kernel __attribute__((unused))
+    = { "execute programs and filter calls as a kernel does", emulated_opens_stat }; /* one that opens it is one */
 static const struct check_need emulated_address_space __attribute__((unused))
     = { "limit the address space", emulated_limits_mappings };
 

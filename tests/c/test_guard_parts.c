@@ -6,6 +6,10 @@
  */
 #include "region_world.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
 static void (*body)(void);
 
 static void run_alone(void) { CHECK_EQUAL(world_reap(world_fork(body)), 0); }
@@ -217,6 +221,45 @@ static void where_the_handler_stays_the_process_is_killed(void)
     CHECK(world_plan.reached);
 }
 
+/* From now on the kernel refuses this process to ask for a signal's handler, or else to change it. */
+static void forbid(bool asking)
+{
+    struct sock_filter lines[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigaction, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])), /* the handler to come, or NULL */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, asking ? 0 : 1, asking ? 1 : 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { sizeof lines / sizeof lines[0], lines };
+
+    CHECK_EQUAL(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQUAL(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+static void install_without_asking(void)
+{
+    forbid(true);
+    CHECK_EQUAL(shmq_guard_install(), -EPERM);
+}
+
+static void install_without_changing(void)
+{
+    struct sigaction now;
+
+    forbid(false);
+    CHECK_EQUAL(shmq_guard_install(), -EPERM);
+    CHECK_EQUAL(sigaction(SIGBUS, NULL, &now), 0);
+    CHECK(!shmq_guard_is_ours(&now));
+}
+
+static void where_a_sandbox_keeps_the_signal_from_us_its_errno_comes_back(void)
+{
+    CHECK_EQUAL(world_reap(world_fork(install_without_asking)), 0);
+    CHECK_EQUAL(world_reap(world_fork(install_without_changing)), 0);
+}
+
 /* ---- looking for a loss ---------------------------------------------------------------------------------- */
 
 static void only_on_a_tmpfs_less_memory_than_before_is_a_loss(void)
@@ -267,6 +310,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_handler_for_one_call_is_not_called_twice),
         CHECK_TEST(a_signal_that_was_sent_is_sent_again_and_a_fault_is_not),
         CHECK_TEST(where_the_handler_stays_the_process_is_killed),
+        CHECK_TEST_NEEDS(where_a_sandbox_keeps_the_signal_from_us_its_errno_comes_back, emulated_kernel),
         CHECK_TEST(only_on_a_tmpfs_less_memory_than_before_is_a_loss),
         CHECK_TEST(a_look_at_what_the_program_closed_goes_by_what_accesses_have_met),
     };

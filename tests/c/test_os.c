@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/time.h>
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
@@ -472,6 +473,47 @@ static void an_empty_variable_is_none(void)
     CHECK(shmq_os_environment("SHMQ_TEST_NOT_THERE") == NULL);
 }
 
+/* Arguments of a program that only tells, by its exit status, whether it trusts a variable. */
+#define TRUSTING "does it trust its environment?"
+
+static void trust_no_environment_with_more_rights(void)
+{
+    char *const plain[] = { "test_os", TRUSTING, NULL };
+    char program[128];
+    int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), to, status;
+    struct stat size;
+    pid_t child;
+
+    CHECK_EQUAL(mount("tmpfs", directory, "tmpfs", 0, "mode=755"), 0); /* where set-uid programs may be */
+    snprintf(program, sizeof program, "%s/program", directory);
+    to = open(program, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+    CHECK(to >= 0 && fstat(from, &size) == 0);
+    for (off_t at = 0; at < size.st_size;)
+        CHECK(sendfile(to, from, &at, (size_t)(size.st_size - at)) > 0);
+    close(to);
+    CHECK_EQUAL(setenv("SHMQ_TEST", "x", 1), 0);
+    for (int more = 0; more < 2; more++) {
+        if (more) {
+            CHECK_EQUAL(chown(program, 1000001, 1000001), 0);
+            CHECK_EQUAL(chmod(program, 04755), 0);
+        }
+        child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            execv(program, plain);
+            abort();
+        }
+        CHECK_EQUAL(waitpid(child, &status, 0), child);
+        CHECK(WIFEXITED(status));
+        CHECK_EQUAL(WEXITSTATUS(status), more ? 2 : 3);
+    }
+}
+
+static void a_program_with_more_rights_than_its_caller_trusts_no_variable(void)
+{
+    with_mounts_of_its_own(trust_no_environment_with_more_rights);
+}
+
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
 static void every_error_code_has_a_text(void)
@@ -521,9 +563,12 @@ int main(int argc, char **argv)
         CHECK_TEST(a_process_is_in_its_own_group_and_in_all_that_it_was_put_in),
         CHECK_TEST(a_limit_is_told_and_none_is_the_largest_number),
         CHECK_TEST(an_empty_variable_is_none),
+        CHECK_TEST_NEEDS(a_program_with_more_rights_than_its_caller_trusts_no_variable, emulated_kernel),
         CHECK_TEST(every_error_code_has_a_text),
         CHECK_TEST(an_error_names_so_many_processes_and_no_more),
     };
 
+    if (argc > 1 && !strcmp(argv[1], TRUSTING))
+        return shmq_os_environment("SHMQ_TEST") ? 3 : 2;
     return check_main(argc, argv, tests, sizeof tests / sizeof tests[0], around);
 }
