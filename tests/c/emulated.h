@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What qemu-user does not do for the programs that it runs, each found out by a few system calls: its madvise reports
-<<<<<<< HEAD
  * success and does nothing (seen with 7.2), it writes some files of /proc itself, and ignores limits on address space.
  * shmq itself needs these of a kernel, so elsewhere nothing is left out.
-=======
- * success and does nothing (seen with 7.2), and so may its setrlimit of memory. shmq itself needs these of a kernel, so elsewhere nothing is left out.
->>>>>>> a26afcc (Say what the tests of interference are for; leave out the limit of memory where an emulator ignores it)
  */
 #ifndef EMULATED_H
 #define EMULATED_H
@@ -64,7 +60,6 @@ static inline bool emulated_prefaults(void)
     return there & 1;
 }
 
-<<<<<<< HEAD
 /* Is /proc/self/stat the kernel's file? */
 static inline bool emulated_opens_stat(void)
 {
@@ -91,35 +86,17 @@ static inline bool emulated_limits_mappings(void)
     CHECK_EQUAL(getrlimit(RLIMIT_AS, &limit), 0);
     CHECK_EQUAL(setrlimit(RLIMIT_AS, &before), 0);
     return limit.rlim_cur == wanted;
-=======
-/* Does a limit of memory stay as it was set? */
-static inline bool emulated_limits(void)
-{
-    struct rlimit before, lower, then;
-
-    CHECK_EQUAL(getrlimit(RLIMIT_AS, &before), 0);
-    lower = before;
-    lower.rlim_cur = EMULATED_BYTES;
-    CHECK_EQUAL(setrlimit(RLIMIT_AS, &lower), 0);
-    CHECK_EQUAL(getrlimit(RLIMIT_AS, &then), 0);
-    CHECK_EQUAL(setrlimit(RLIMIT_AS, &before), 0);
-    return then.rlim_cur == EMULATED_BYTES;
->>>>>>> a26afcc (Say what the tests of interference are for; leave out the limit of memory where an emulator ignores it)
 }
 
 static const struct check_need emulated_dontfork __attribute__((unused))
     = { "keep MADV_DONTFORK mappings from a forked child", emulated_keeps_from_children };
 static const struct check_need emulated_populate __attribute__((unused))
     = { "fault pages in on MADV_POPULATE_WRITE", emulated_prefaults };
-<<<<<<< HEAD
 static const struct check_need emulated_stat __attribute__((unused))
     = { "open /proc/self/stat itself", emulated_opens_stat };
 static const struct check_need emulated_kernel __attribute__((unused))
     = { "execute programs and filter calls as a kernel does", emulated_opens_stat }; /* one that opens it is one */
 static const struct check_need emulated_address_space __attribute__((unused))
     = { "limit the address space", emulated_limits_mappings };
-=======
-static const struct check_need emulated_limit __attribute__((unused)) = { "keep a limit of memory", emulated_limits };
->>>>>>> a26afcc (Say what the tests of interference are for; leave out the limit of memory where an emulator ignores it)
 
 #endif

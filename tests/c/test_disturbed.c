@@ -318,7 +318,7 @@ int main(int argc, char **argv)
         CHECK_TEST(who_makes_a_region_does_not_wait_for_the_maker_of_another),
         CHECK_TEST(who_makes_a_region_does_not_wait_for_a_making_without_a_name),
         CHECK_TEST(space_that_cannot_be_counted_is_still_an_error_of_space),
-        CHECK_TEST_NEEDS(who_may_map_too_little_cannot_attach, emulated_limit),
+        CHECK_TEST_NEEDS(who_may_map_too_little_cannot_attach, emulated_address_space),
         CHECK_TEST(where_the_memory_left_is_not_told_a_region_is_made),
     };
 
