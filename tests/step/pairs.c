@@ -88,13 +88,13 @@ static void kill_and_freeze(const struct trace *way, uint32_t victims_point, con
     strayed += !there || !there_too;
 }
 
-static uint32_t count_deaths(const struct trace *way)
+static uint32_t count_due_deaths(const struct trace *way)
 {
-    uint32_t deaths = 0;
+    uint32_t death = 0, due = is_due(death);
 
-    for (uint32_t i = 0; i < way->count; i++)
-        deaths += way->differs[i];
-    return deaths;
+    for (uint32_t i = 1; i < way->count; i++)
+        due += way->differs[i] && is_due(++death);
+    return due;
 }
 
 /* The victim has died before some instruction from `first` to `last`: it makes no difference before which. */
@@ -134,7 +134,7 @@ static void play(uint64_t samples)
     if (!way.address)
         trace_make(&way);
     record_victim(&way);
-    meetings = count_deaths(&way) / stride + 1;
+    meetings = count_due_deaths(&way);
     for (uint32_t first = 0; first < way.count; first = last + 1) {
         last = last_of(&way, first);
         if (is_due(death++)) {
