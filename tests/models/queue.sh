@@ -12,7 +12,11 @@ cc -O2 -w -DSAFETY -DCOLLAPSE -o queue pan.c
 
 # SENDERS RECEIVERS DELETERS DEATHS EACH HELD
 searches=("1 1 0 1 2 0" "1 2 0 1 1 0" "1 1 0 2 1 0" "1 1 1 0 1 0" "1 0 1 1 1 0" "0 1 1 0 1 1" "0 1 0 1 1 1" "0 0 1 1 1 1")
-[ "${2:-}" != all ] || searches+=("2 1 0 1 1 0" "1 1 1 1 1 0" "0 1 1 1 1 1")
+seconds=100 # of one search
+if [ "${2:-}" = all ]; then
+    searches+=("2 1 0 1 1 0" "1 1 1 1 1 0" "0 1 1 1 1 1")
+    seconds=3600
+fi
 
 # Which search reports that the step is left out; or, with `=`, why none can.
 read -r -d '' steps <<'END' || true
@@ -56,7 +60,7 @@ C4_RQ        1 1 0 1 2 0
 END
 
 search() {
-    SENDERS=$1 RECEIVERS=$2 DELETERS=$3 DEATHS=$4 EACH=$5 HELD=$6 DROP=$7 timeout 100 ./queue -m400000 2>&1
+    SENDERS=$1 RECEIVERS=$2 DELETERS=$3 DEATHS=$4 EACH=$5 HELD=$6 DROP=$7 timeout $seconds ./queue -m400000 2>&1
 }
 
 failures=0
