@@ -159,6 +159,43 @@ static void a_file_system_that_forgets_the_lock_of_a_mapping_is_refused(void)
     CHECK(!world_exists(world_path("alpha")));
 }
 
+/* ---- a child with its parent's pid ------------------------------------------------------------------------ */
+
+static void find_out_that_it_is_a_child(void)
+{
+    struct shmq_error error;
+
+    CHECK_EQUAL(shmq_region_recover(&region, &error), SHMQ_ERROR_FORKED);
+    CHECK_EQUAL(error.found, 1);
+    CHECK_EQUAL(error.expected, 1);
+    shmq_region_close(&region);
+}
+
+/* The first process of a pid namespace opens a region, and forks the first one of another. */
+static void open_and_fork_into_another_namespace(void)
+{
+    world_open(&region, "alpha");
+    CHECK_EQUAL(getpid(), 1);
+    CHECK_EQUAL(unshare(CLONE_NEWPID), 0);
+    CHECK_EQUAL(world_reap(world_fork(find_out_that_it_is_a_child)), 0);
+    CHECK_EQUAL(shmq_process_state(region.map.process[0].state), SHMQ_PROCESS_LIVE);
+    shmq_region_close(&region);
+}
+
+static void fork_into_a_namespace(void)
+{
+    CHECK_EQUAL(unshare(CLONE_NEWPID), 0);
+    CHECK_EQUAL(world_reap(world_fork(open_and_fork_into_another_namespace)), 0);
+}
+
+static void a_child_that_has_its_parents_pid_in_another_namespace_is_not_attached(void)
+{
+    if (geteuid())
+        return;
+    CHECK_EQUAL(world_reap(world_fork(fork_into_a_namespace)), 0);
+    CHECK(!world_exists(world_path("alpha")));
+}
+
 /* ---- what cannot be removed ------------------------------------------------------------------------------ */
 
 static void who_attaches_to_what_has_ended_and_cannot_be_removed_finds_no_region(void)
@@ -314,6 +351,7 @@ int main(int argc, char **argv)
         CHECK_TEST(an_inbox_that_cannot_be_named_for_damage_is_a_corrupt_region),
         CHECK_TEST(an_empty_process_name_is_none),
         CHECK_TEST(a_file_system_that_forgets_the_lock_of_a_mapping_is_refused),
+        CHECK_TEST(a_child_that_has_its_parents_pid_in_another_namespace_is_not_attached),
         CHECK_TEST(who_attaches_to_what_has_ended_and_cannot_be_removed_finds_no_region),
         CHECK_TEST(who_makes_a_region_does_not_wait_for_the_maker_of_another),
         CHECK_TEST(who_makes_a_region_does_not_wait_for_a_making_without_a_name),
