@@ -7,7 +7,7 @@
 #include "../c/check.h"
 #include "shmq/shmq.h"
 
-#define RECLAIMED_MOST 1024u            /* dead at a time */
+#define RECLAIMED_MOST 65536u           /* dead at a time: more than are killed before patience ends */
 
 struct reclaimed_dead {
     uint32_t slot, epoch;
