@@ -50,12 +50,13 @@ tx.send(b"the end")
     "exit in a with block": "import sys\nwith region, rx.receive() as message:\n    sys.exit(0)",
 }
 
-# How it ends, and with what status; after those of the second table nothing of its own runs any more.
+# How it ends, and with what status; after those of the second table nothing of its own runs any more. Who started the
+# tests may have signals ignored, as nohup does.
 POLITE = {
     "the end": ("", 0),
     "sys.exit": ("import sys; sys.exit(3)", 3),
     "exception": ("raise KeyError", 1),
-    "Ctrl-C": ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", -2),
+    "Ctrl-C": ("import os, signal; signal.signal(2, signal.default_int_handler); os.kill(os.getpid(), 2)", -2),
     "SIGTERM handled": (
         "import os, signal, sys; signal.signal(15, lambda *what: sys.exit(4)); os.kill(os.getpid(), 15)",
         4,
@@ -63,9 +64,9 @@ POLITE = {
 }
 SUDDEN = {
     "os._exit": ("import os; os._exit(5)", 5),
-    "SIGTERM": ("import os; os.kill(os.getpid(), 15)", -15),
+    "SIGTERM": ("import os, signal; signal.signal(15, signal.SIG_DFL); os.kill(os.getpid(), 15)", -15),
     "SIGKILL": ("import os; os.kill(os.getpid(), 9)", -9),
-    "SIGHUP": ("import os; os.kill(os.getpid(), 1)", -1),
+    "SIGHUP": ("import os, signal; signal.signal(1, signal.SIG_DFL); os.kill(os.getpid(), 1)", -1),
     "abort": ("import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.abort()", -6),
     "exec": ("import os, sys; os.execv(sys.executable, [sys.executable, '-S', '-c', 'raise SystemExit(6)'])", 6),
 }
