@@ -102,7 +102,10 @@ class Thread(threading.Thread):
 
     def is_running(self) -> bool:
         """Does it run, or could it? Not one that waits for the interpreter's lock."""
-        return self.native_id is not None and not is_asleep(os.getpid(), self.native_id)
+        try:
+            return self.native_id is not None and not is_asleep(os.getpid(), self.native_id)
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # it has ended
 
     def result(self, timeout: float = TIMEOUT) -> Any:
         """What the function returned; what it raised is raised here."""
