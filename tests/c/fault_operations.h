@@ -26,7 +26,6 @@ struct operation {
     void (*tidy)(void);
     bool alone;             /* nothing lies in the directory before, nor after a failure */
     const char *always;     /* a call that is refused all the time, to get where another is made; or NULL */
-    bool looks;             /* again and again for some time, so that it may make fewer calls than it once did */
 };
 
 static struct shmq_region subject;  /* what the operation opens, or closes */
