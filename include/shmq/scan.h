@@ -48,7 +48,7 @@ static inline void shmq_scan_enter(struct shmq_scan *scan, uint32_t tier, uint32
         scan->units[tier] |= 1; /* the head of the split unit itself */
     if (from > first)
         scan->units[tier] &= from - first < SHMQ_UNITS ? ~0u << (from - first) : 0;
-    for (uint32_t left = scan->units[tier]; left; left &= left - 1) /* together: one by one is half as fast */
+    for (uint32_t left = scan->units[tier]; left; left &= left - 1) /* together: else 1.6 times the time */
         shmq_prefetch_read(scan->map->block + ((size_t)(first + (uint32_t)__builtin_ctz(left)) << 5 * tier));
 }
 
