@@ -58,16 +58,15 @@ cdef class Publisher(Lender):
         cdef const shmq_standing *standing = self.standing
         cdef uint64_t started = shmq_os_now(), deadline
         cdef shmq_queue_ref ref
-        cdef bint slept
+        cdef bint slept = False
         try:
             deadline = deadline_of(timeout)
             while shmq_publish_try(self.region.actor, &self.publisher, publication) != SHMQ_OK:
                 if deadline != NEVER and shmq_os_now() >= deadline:
                     break
                 ref = self.publisher.ref[shmq_publication_pending(publication, 0)]
-                slept = False
                 try:
-                    self.wait(&ref, started, deadline, &slept)
+                    self.wait(&ref, started, deadline, &slept)  # once it has slept it spins no more
                 finally:
                     if slept and standing.mapped:
                         shmq_await_leave(self.region.map, &ref, False)

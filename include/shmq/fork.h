@@ -7,8 +7,8 @@
  * Pages that the child has not written are the file's: they may change as the parent goes on [M6].
  *
  * A descriptor is used only while it denotes the segment. Where it does not, because the program closed it, the child
- * reads zeros: it is never left with the shared mapping [M5]. _Fork runs no handlers: its child has the shared mappings
- * until it disowns them.
+ * reads zeros: it is never left with the shared mapping [M5]. A child for which no handler ran (lock.h) has the shared
+ * mappings until it first uses a handle.
  */
 #ifndef SHMQ_FORK_H
 #define SHMQ_FORK_H

@@ -7,8 +7,11 @@
  *
  * fork duplicates descriptors and, until MADV_DONTFORK, mappings. So opening, locking and mapping happen under a
  * mutex that fork waits for, and the descriptors that probe other processes' bytes are recorded, for the child to
- * close [M4]. A process that cannot watch its forks opens no region. _Fork and vfork run no handlers: a child of theirs
- * may keep its dead parent's lock while it lives, which makes recovery late and never wrong.
+ * close [M4]. A process that cannot watch its forks opens no region. A child for which the handlers did not run, of
+ * _Fork or of a fork that had begun before they were registered, is known by its pid (unless it has its parent's, in
+ * another pid namespace): before it first enters the guard, it does what they would have done. Until then it may keep
+ * its parent's lock, which makes recovery late and never wrong. A child of vfork, which runs in its parent's memory,
+ * must not come here.
  */
 #ifndef SHMQ_LOCK_H
 #define SHMQ_LOCK_H
@@ -30,64 +33,107 @@ struct shmq_lock_probe {
 /* What others have a forked child do, before it goes on. */
 enum shmq_lock_heir { SHMQ_LOCK_HEIR_GUARD, SHMQ_LOCK_HEIR_ESTATES, SHMQ_LOCK_HEIR_PROGRAM, SHMQ_LOCK_HEIRS };
 
-#define SHMQ_LOCK_WATCHING UINT64_MAX
+#define SHMQ_LOCK_STARTING (1ull << 63)
 
 struct shmq_lock_guard {
     pthread_mutex_t mutex;
     struct shmq_lock_probe *probes; /* open now */
     void (*in_child[SHMQ_LOCK_HEIRS])(void); /* or NULL; set inside the guard */
-    uint64_t watching;      /* forks: SHMQ_LOCK_WATCHING; 0: not yet; the pid of whose thread is about to */
+    uint64_t owner;         /* the process whose guard this is; | STARTING: a thread of it makes it so; 0: nobody's yet */
+    uint64_t watching;      /* the process that has its forks watched; 0: none */
 };
 
 /* One for each unit that includes this header: each registers its own fork handlers. */
 static inline struct shmq_lock_guard *shmq_lock_guard(void)
 {
-    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL, { NULL }, 0 };
+    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL, { NULL }, 0, 0 };
 
     return &guard;
 }
 
-static inline void shmq_lock_before_fork(void) { pthread_mutex_lock(&shmq_lock_guard()->mutex); }
-static inline void shmq_lock_in_parent(void) { pthread_mutex_unlock(&shmq_lock_guard()->mutex); }
-
-/* The parent's probes are none of the child's: an inherited descriptor would keep a lock that the parent dies with. */
-static inline void shmq_lock_in_child(void)
+/* How often this thread's fork has called the first handler: as often as they are registered. */
+static inline unsigned *shmq_lock_forks(void)
 {
-    struct shmq_lock_guard *guard = shmq_lock_guard();
+    static __thread unsigned forks;
 
+    return &forks;
+}
+
+/* What a child does with its parent's guard. The parent's probes are none of the child's: an inherited descriptor would
+ * keep a lock that the parent dies with. */
+static inline void shmq_lock_inherit(struct shmq_lock_guard *guard)
+{
     for (struct shmq_lock_probe *probe = guard->probes; probe; probe = probe->next)
         shmq_os_close(probe->fd);
     guard->probes = NULL;
     for (int heir = 0; heir < SHMQ_LOCK_HEIRS; heir++)
         if (guard->in_child[heir])
             guard->in_child[heir]();
-    shmq_private_store(&guard->watching, SHMQ_LOCK_WATCHING); /* also where the parent was only about to say so */
-    pthread_mutex_unlock(&guard->mutex);
-}
-
-/* Watch forks from now on; before anything is opened. 0, or -ENOMEM: nothing must be opened, and the next to come tries
- * again. All in one registration, so that there is no half of it; and without the guard, for which a fork that holds
- * the C library's table may wait. */
-static inline int shmq_lock_watch_forks(void)
-{
-    struct shmq_lock_guard *guard = shmq_lock_guard();
-    uint64_t seen, pid = shmq_os_pid();
-    int result = 0;
-
-    while (result == 0 && (seen = shmq_private_load(&guard->watching)) != SHMQ_LOCK_WATCHING) {
-        if (shmq_private_cas(&guard->watching, seen == pid ? 0 : seen, pid)) { /* also a parent's thread's turn */
-            result = shmq_os_at_fork(shmq_lock_before_fork, shmq_lock_in_parent, shmq_lock_in_child);
-            shmq_private_store(&guard->watching, result ? 0 : SHMQ_LOCK_WATCHING);
-        } else {
-            shmq_os_yield(NULL); /* another thread is at it */
-        }
-    }
-    return result;
 }
 
 /* No fork until shmq_lock_guard_leave. Short: blocks other threads that open, probe or fork. */
-static inline void shmq_lock_guard_enter(void) { pthread_mutex_lock(&shmq_lock_guard()->mutex); }
+static inline void shmq_lock_guard_enter(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+    uint64_t owner, pid = shmq_os_pid();
+
+    while ((owner = shmq_private_load(&guard->owner)) != pid) {
+        if (owner == (pid | SHMQ_LOCK_STARTING)) {
+            shmq_os_yield(NULL); /* another thread is at it */
+        } else if (shmq_private_cas(&guard->owner, owner, pid | SHMQ_LOCK_STARTING)) {
+            if (owner) { /* no handler ran; and who held the mutex is not here */
+                pthread_mutex_init(&guard->mutex, NULL);
+                shmq_lock_inherit(guard);
+            }
+            shmq_private_store(&guard->owner, pid);
+        }
+    }
+    pthread_mutex_lock(&guard->mutex);
+}
+
 static inline void shmq_lock_guard_leave(void) { pthread_mutex_unlock(&shmq_lock_guard()->mutex); }
+
+/* The handlers may be registered more than once; the first of the calls counts, and the last. */
+static inline void shmq_lock_before_fork(void)
+{
+    if ((*shmq_lock_forks())++ == 0)
+        shmq_lock_guard_enter();
+}
+
+static inline void shmq_lock_in_parent(void)
+{
+    if (--*shmq_lock_forks() == 0)
+        shmq_lock_guard_leave();
+}
+
+static inline void shmq_lock_in_child(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+
+    if (--*shmq_lock_forks() == 0) {
+        shmq_lock_inherit(guard);
+        shmq_private_store(&guard->owner, shmq_os_pid());
+        shmq_private_store(&guard->watching, shmq_os_pid());
+        shmq_lock_guard_leave();
+    }
+}
+
+/* Watch forks from now on; before anything is opened. 0, or -ENOMEM: nothing must be opened, and the next to come tries
+ * again. All in one registration, so that there is no half of it, and outside the guard, for which a fork that holds
+ * the C library's table may wait; threads that come at once may each register. */
+static inline int shmq_lock_watch_forks(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+    uint64_t pid = shmq_os_pid();
+    int result = 0;
+
+    if (shmq_private_load(&guard->watching) != pid) {
+        result = shmq_os_at_fork(shmq_lock_before_fork, shmq_lock_in_parent, shmq_lock_in_child);
+        if (result == 0)
+            shmq_private_store(&guard->watching, pid);
+    }
+    return result;
+}
 
 /* Let a mapping hold what the description `fd` has locked; the caller closes `fd` before it leaves the guard.
  * Returns 0 or -errno. */

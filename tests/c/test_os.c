@@ -323,24 +323,133 @@ static void a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_e
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
 }
 
-static void finish_watching(void) { shmq_private_store(&shmq_lock_guard()->watching, SHMQ_LOCK_WATCHING); }
+/* ---- children of all kinds --------------------------------------------------------------------------------- */
 
-/* Another thread of this process is about to have forks watched: they are watched once. */
-static void who_finds_another_thread_at_it_waits_until_forks_are_watched(void)
+static void expect_child(pid_t child)
 {
-    uint64_t before = shmq_lock_guard()->watching;
+    int status;
 
-    shmq_lock_guard()->watching = shmq_os_pid();
-    watched_call = "sched_yield";
-    meanwhile = finish_watching;
-    refused_call = "atfork"; /* it must not be called */
+    CHECK(child > 0);
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    CHECK_EQUAL(status, 0);
+}
+
+/* As _Fork does: no handler runs. */
+static pid_t fork_without_handlers(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL); }
+
+static void enter_and_leave(void)
+{
+    shmq_lock_guard_enter();
+    shmq_lock_guard_leave();
+}
+
+static void fork_and_enter(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        enter_and_leave();
+        _exit(0);
+    }
+    expect_child(child);
+}
+
+/* Threads that come at once, or a child that does not know, register again. */
+static void handlers_that_are_registered_twice_do_their_work_once(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        alarm(20);
+        CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+        shmq_lock_guard()->watching = 0;
+        CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+        child = fork();
+        if (child == 0) {
+            enter_and_leave();
+            fork_and_enter();
+            _exit(0);
+        }
+        expect_child(child);
+        enter_and_leave();
+        _exit(0);
+    }
+    expect_child(child);
+}
+
+static unsigned inherited;
+
+static void note_inherited(void) { inherited++; }
+
+/* A fork that began before the handlers were registered, or one of _Fork, while a thread of the parent was in the
+ * guard: the child starts over. */
+static void a_child_without_handlers_starts_over_with_the_guard(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+    struct shmq_lock_probe probe;
+    pid_t child;
+
     CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    close(make_file("lock"));
+    shmq_lock_guard_enter();
+    shmq_lock_probe_begin(&probe, shmq_os_openat(dir, "lock", O_RDWR, 0));
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = note_inherited;
+    inherited = 0;
+    child = fork_without_handlers();
+    if (child == 0) {
+        alarm(20);
+        enter_and_leave();
+        CHECK_EQUAL(inherited, 1);
+        CHECK(guard->probes == NULL && fcntl(probe.fd, F_GETFD) < 0);
+        CHECK_EQUAL(guard->owner, shmq_os_pid());
+        enter_and_leave();
+        CHECK_EQUAL(inherited, 1);
+        CHECK(guard->watching != shmq_os_pid()); /* it may be that they were not registered when it was forked */
+        CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+        CHECK_EQUAL(guard->watching, shmq_os_pid());
+        fork_and_enter();
+        _exit(0);
+    }
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = NULL;
+    shmq_lock_guard_leave();
+    expect_child(child);
+    shmq_lock_probe_end(&probe);
+    CHECK_EQUAL(inherited, 0);
+    CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+static void finish_starting(void) { shmq_private_store(&shmq_lock_guard()->owner, shmq_os_pid()); }
+
+static void who_finds_another_thread_starting_over_waits_for_it(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+
+    CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = note_inherited;
+    inherited = 0;
+    guard->owner = shmq_os_pid() | SHMQ_LOCK_STARTING;
+    watched_call = "sched_yield";
+    meanwhile = finish_starting;
+    enter_and_leave();
     watched_call = NULL;
-    shmq_lock_guard()->watching = shmq_os_pid() + 1; /* a thread of the parent was at it, who is not here */
+    CHECK_EQUAL(inherited, 0);
+    guard->owner = (shmq_os_pid() + 1) | SHMQ_LOCK_STARTING; /* of a parent, a thread of which was at it */
+    enter_and_leave();
+    CHECK_EQUAL(inherited, 1);
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = NULL;
+}
+
+static void who_cannot_have_forks_watched_is_told_and_tries_again(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+
+    guard->watching = 0;
+    refused_call = "atfork";
     CHECK_EQUAL(shmq_lock_watch_forks(), -EIO);
-    CHECK_EQUAL(shmq_lock_guard()->watching, 0);
+    CHECK_EQUAL(guard->watching, 0);
     refused_call = NULL;
-    shmq_lock_guard()->watching = before;
+    CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    CHECK_EQUAL(guard->watching, shmq_os_pid());
 }
 
 /* ---- sleep ----------------------------------------------------------------------------------------------- */
@@ -554,7 +663,10 @@ int main(int argc, char **argv)
         CHECK_TEST(m4_a_forked_child_closes_the_probes_of_its_parent),
         CHECK_TEST(probes_end_in_any_order),
         CHECK_TEST(a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else),
-        CHECK_TEST(who_finds_another_thread_at_it_waits_until_forks_are_watched),
+        CHECK_TEST(handlers_that_are_registered_twice_do_their_work_once),
+        CHECK_TEST(a_child_without_handlers_starts_over_with_the_guard),
+        CHECK_TEST(who_finds_another_thread_starting_over_waits_for_it),
+        CHECK_TEST(who_cannot_have_forks_watched_is_told_and_tries_again),
         CHECK_TEST(a_sleep_ends_at_once_on_another_value_and_else_in_time),
         CHECK_TEST(a_signal_interrupts_a_sleep),
         CHECK_TEST(a_wake_reaches_another_process),
