@@ -316,7 +316,7 @@ def permission_text(facts: dict[str, Any]) -> str:
             "group out: let it in (chmod 2770), or leave mode at 0o600"
         )
     reason = os.strerror(facts["errno"]).lower()
-    it = "its directory" if what in ("renameat2", "unlink", "chmod") else "it"
+    it = "its directory" if what in ("renameat2", "unlink", "chmod", "chown") else "it"
     whose = f"{it} belongs to {owner_text(facts)}" if known else "a directory above it keeps you out"
     return f"{path}: {reason} ({what}): {whose}; you are {caller_text(facts)}: {permission_remedy(facts)}"
 

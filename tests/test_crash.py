@@ -4,6 +4,7 @@
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -53,6 +54,27 @@ def test_all_1000_messages_of_a_killed_sender_arrive(start: Callable[..., Any]) 
         region.recover()
         assert [info.pid for info in region.processes()] == [os.getpid()]
         region.sender("q").loan(MIB).discard()  # every block is back, the dead one's loan too
+
+
+def recover_with_a_small_stack(link: Connection) -> list[int]:
+    recovered = []
+    region = Region.attach("r")
+    threading.stack_size(1 << 16)
+    thread = threading.Thread(target=lambda: (link.send("ready"), link.recv(), recovered.append(region.recover())))
+    thread.start()
+    thread.join()
+    return recovered
+
+
+def test_a_thread_with_a_stack_of_64_kib_recovers_a_dead_process(start: Callable[..., Any]) -> None:
+    with small():
+        recoverer, sender = Partner(start, recover_with_a_small_stack), Partner(start, send_and_linger, 10)
+        recoverer.hear()
+        sender.hear()
+        sender.kill()
+        recoverer.say("recover")
+        assert recoverer.result() == [1]
+        drain(Region.attach("r").receiver("q"))
 
 
 def send_without_end(link: Connection) -> None:

@@ -15,7 +15,9 @@ def test_a_document_names_tests_and_files_that_exist(document: Path) -> None:
     text = document.read_text()
     for name, test in re.findall(r"`(test_\w+\.py)::(\w+)`", text):
         assert f"def {test}(" in (ROOT / "tests" / name).read_text(), f"{name}::{test}"
-    for name in re.findall(r"`((?:c|step|soak|corrupt|models)/\w+\.[ch])`", text):
+    for name in re.findall(r"`((?:c|step|soak|corrupt|models)/\w+\.(?:[ch]|cc|py|pml|sh|sed|mk))`", text):
+        assert (ROOT / "tests" / name).exists(), name
+    for name in re.findall(r"`(test_\w+\.py)`", text):
         assert (ROOT / "tests" / name).exists(), name
     for link in re.findall(r"\]\((?!\w+:|#)([^)#]+)", text):
         assert (document.parent / link).exists(), link

@@ -14,19 +14,20 @@
 /* ---- map and join ---------------------------------------------------------------------------------------- */
 
 /* Map the data segment, for reading only through a description that cannot write. */
-static inline int shmq_anonymous_map_data(const struct shmq_region *region, uint64_t size, void **data)
+static inline int shmq_anonymous_map_data(const struct shmq_region *region, uint64_t size, void **data,
+    struct shmq_error *error)
 {
     int result, fd = region->files.data, reader = -1;
 
     if (region->receive_only && shmq_os_access_mode(fd) != O_RDONLY) {
         fd = reader = shmq_os_reopen(fd, O_RDONLY);
         if (fd < 0)
-            return fd;
+            return shmq_error_set_os(error, "open", fd);
     }
     result = shmq_guard_map(fd, size, shmq_region_protection(region), data);
     if (reader >= 0)
         shmq_os_close(reader);
-    return result;
+    return result ? shmq_space_blame_guarded(size, result, error) : SHMQ_OK;
 }
 
 /* Map both segments. What is mapped when it fails, shmq_region_forget unmaps. */
@@ -39,9 +40,9 @@ static inline int shmq_anonymous_map(struct shmq_region *region, const struct sh
     if (result)
         return result;
     shmq_memfds_error_at(error, SHMQ_HANDED_DATA);
-    result = shmq_anonymous_map_data(region, geometry->data_size, &data);
+    result = shmq_anonymous_map_data(region, geometry->data_size, &data, error);
     if (result)
-        return shmq_space_blame_guarded(geometry->data_size, result, error);
+        return result;
     shmq_memfds_error_at(error, SHMQ_HANDED_ADMIN);
     result = shmq_guard_map(region->files.admin, geometry->admin_size, PROT_READ | PROT_WRITE, &admin);
     if (result) {

@@ -11,7 +11,8 @@
  *
  * A node's bit is written only by the owner of the node's head block word, so that after a death the bit tells the
  * truth: OWNED with the bit clear is an allocation or a free that did not finish. Such blocks stand in one word only,
- * the one that the process has told beforehand (A0); all others that are in use are set nodes of active words.
+ * the one that the process has told beforehand (A0); all others that are in use are set nodes of active words. One
+ * whose bit somebody else took away, which is corruption, stays its owner's for ever, and is never given out again.
  *
  * Any number of processes may call at once. Lock-free: a step fails only because another process's step succeeded.
  */

@@ -99,7 +99,7 @@ static inline void shmq_census_count(struct shmq_census *census, const struct sh
 }
 
 /* Count. `census` is large: keep it off small stacks. Wait-free; O(blocks in use). What somebody is just allocating or
- * freeing is not in it. */
+ * freeing may be missing. */
 static inline void shmq_census_take(struct shmq_census *census, const struct shmq_map *map)
 {
     struct shmq_scan scan;

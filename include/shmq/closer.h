@@ -6,8 +6,8 @@
 #include "cache.h"
 #include "retire.h"
 
-#define SHMQ_CANDIDATES 2048u   /* messages judged with one look at each queue involved; 48 KiB of stack */
-#define SHMQ_PUBLISHED 512u     /* of them published ones; 16 KiB */
+#define SHMQ_CANDIDATES 512u    /* messages judged with one look at each queue involved; 8 KiB of stack */
+#define SHMQ_PUBLISHED 128u     /* published ones, likewise; 4 KiB */
 
 /* A block of the dead process that stands in, or was taken from, a queue. */
 struct shmq_candidate {

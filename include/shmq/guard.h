@@ -86,7 +86,7 @@ static inline struct shmq_guard *shmq_guard_enter(void)
 
     shmq_lock_guard_enter();
     shmq_lock_guard()->in_child[SHMQ_LOCK_HEIR_GUARD] = shmq_guard_in_child;
-    guard->page = (uint64_t)sysconf(_SC_PAGESIZE);
+    shmq_private_store(&guard->page, (uint64_t)sysconf(_SC_PAGESIZE));
     return guard;
 }
 
@@ -162,7 +162,7 @@ static inline int shmq_guard_watch(void *address, uint64_t bytes, int protection
 {
     struct shmq_guard *guard = shmq_guard_enter();
     struct shmq_guarded *entry = shmq_guard_free_entry(guard);
-    uint64_t begin = (uint64_t)(uintptr_t)address, end = begin + shmq_round_up(bytes, guard->page);
+    uint64_t begin = (uint64_t)(uintptr_t)address, end = begin + shmq_round_up(bytes, shmq_private_load(&guard->page));
     sigset_t before;
 
     if (entry) {
@@ -291,14 +291,14 @@ static inline uint64_t shmq_guard_file_end(const struct shmq_guarded *entry)
 
     if (shmq_os_fstat(entry->fd, &status) || !shmq_os_same(&status, &entry->identity))
         return entry->end;
-    bytes = shmq_round_up((uint64_t)status.st_size, shmq_guard()->page);
+    bytes = shmq_round_up((uint64_t)status.st_size, shmq_private_load(&shmq_guard()->page));
     return bytes < entry->end - entry->begin ? entry->begin + bytes : entry->end;
 }
 
 /* Put memory where the page at `address` was. False: the kernel refuses it. By the holder. */
 static inline bool shmq_guard_replace(struct shmq_guarded *entry, uint64_t address)
 {
-    uint64_t page = shmq_guard()->page, from = address & ~(page - 1), to = from + page;
+    uint64_t page = shmq_private_load(&shmq_guard()->page), from = address & ~(page - 1), to = from + page;
     uint64_t file_end = shmq_guard_file_end(entry);
 
     if (address >= entry->replaced)

@@ -268,8 +268,8 @@ struct shmq_header {
 
 #define SHMQ_LIFE_ENDED UINT64_MAX
 
-/* A process slot, its management record. All but state and buddy_word is written by the holder of the slot's byte lock
- * between P1 and P2, for display only. state: CASed by the lock's holder; if it dies LIVE, the next holder of the lock
+/* A process slot, its management record. What has no word here is written by the holder of the slot's byte lock between
+ * P1 and P2, for display only. state: CASed by the lock's holder; if it dies LIVE, the next holder of the lock
  * closes. */
 struct shmq_process {
     uint64_t state;
@@ -278,8 +278,9 @@ struct shmq_process {
     uint64_t pid_namespace;
     uint64_t name[SHMQ_NAME_WORDS];
     uint64_t cached;        /* its own process, for display: blocks32 | granules32 in its cache */
-    /* buddy_word: its own process or closer: tier32 | word32 of the buddy word in which it claims or frees blocks. If
-     * the writer dies, close(i) finds there what it had claimed and not entered, or struck out and not freed. */
+    /* buddy_word: its own process or closer: tier32 | word32 of the buddy word in which it claims, merges or frees
+     * blocks; at first 0, the first of tier 0. If the writer dies, close(i) finds there what it had claimed and not
+     * entered, or struck out and not freed. */
     uint64_t buddy_word;
     uint64_t reserved[5];
 };

@@ -132,8 +132,9 @@ static inline int shmq_making_admit(const struct shmq_making *making, int fd, ui
 {
     int result = making->directory->shared ? shmq_os_fchgrp(fd, making->directory->group) : 0;
 
-    if (result == 0)
-        result = shmq_os_fchmod(fd, mode);
+    if (result)
+        return shmq_error_set_entry(error, making->directory, "chown", result);
+    result = shmq_os_fchmod(fd, mode);
     return result ? shmq_error_set_entry(error, making->directory, "chmod", result) : SHMQ_OK;
 }
 

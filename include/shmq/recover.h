@@ -152,7 +152,7 @@ static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
     memset(&closer->requeued, 0, sizeof closer->requeued);
     closer->count = closer->published_count = 0;
     shmq_cache_forget(closer->as); /* the scan frees what it held */
-    shmq_closer_settle_buddy(closer->as);
+    shmq_closer_settle_buddy(closer);
     shmq_closer_shut_queues(closer->as);
     shmq_closer_drain_queues(closer->as);
     shmq_closer_scan(closer);

@@ -51,7 +51,9 @@ static inline int shmq_region_reach(struct shmq_region *region)
         return -ENOENT;
     region->directory.fd = shmq_os_openat(AT_FDCWD, region->directory.path, O_RDONLY | O_DIRECTORY, 0);
     result = shmq_files_repair(&region->files, &region->directory);
-    return result && region->directory.fd < 0 ? region->directory.fd : result;
+    if (result && result != -ENOENT && region->directory.fd < 0)
+        result = region->directory.fd;
+    return result == -ESTALE ? -ENOENT : result;
 }
 
 /* Have admin open: open it again where the program closed it. */

@@ -8,16 +8,18 @@
 
 /* What was being allocated or freed when the process died becomes FREE: no set bit leads a scan there. Before anything
  * else is freed under this identity, since that tells of another word; what is done here is found again if the closer
- * dies. */
-static inline void shmq_closer_settle_buddy(const struct shmq_actor *as)
+ * dies. What is kept for a view had its bit taken away by somebody else, and stays: nobody may write to it. */
+static inline void shmq_closer_settle_buddy(const struct shmq_closer *closer)
 {
+    const struct shmq_actor *as = closer->as;
     const struct shmq_map *map = as->map;
     uint32_t unit = 0, block;
     uint64_t word;
 
     while ((block = shmq_scan_unsettled(map, as->slot, &unit, &word)) < map->geometry.granules)
-        shmq_cas_acq_rel(&map->block[block].word, word,
-            shmq_block_word(shmq_block_gen(word) + 1, 0, SHMQ_STATE_FREE, 0, 0), SHMQ_C3_FREE);
+        if (!shmq_closer_keeps(closer, block))
+            shmq_cas_acq_rel(&map->block[block].word, word,
+                shmq_block_word(shmq_block_gen(word) + 1, 0, SHMQ_STATE_FREE, 0, 0), SHMQ_C3_FREE);
 }
 
 /* A block of the dead process that is no message: an unfinished merge or split, or plain property. */

@@ -11,7 +11,8 @@
  *     sender:   shmq_loan(self, bytes, &loan);  …write shmq_payload()…  shmq_send(self, &frames, &loan, &parcel);
  *     receiver: shmq_receive(self, &frames, &message);  …read…  shmq_release(self, &message.hold);
  *
- * Threads: an actor serves one thread at a time. Results: enum shmq_result in map.h, texts by shmq_strerror.
+ * Threads: an actor serves one thread at a time. Opening, closing and whatever may find a dead process (waiting,
+ * recovering) takes up to 32 KiB of stack. Results: enum shmq_result in map.h, texts by shmq_strerror.
  *
  * Who may write a file in /dev/shm may also cut it, and then its memory is SIGBUS for all who use it. A program that is
  * to outlive that calls shmq_guard_install() (guard.h) each time before it opens a region. What is lost then reads

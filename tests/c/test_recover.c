@@ -800,6 +800,22 @@ static void a_close_that_keeps_pinned_blocks_gives_up_all_else(void)
     die_and_redeliver(5);
 }
 
+/* Whoever damages the trees must not have a block given out that a view shows. */
+static void a_kept_block_whose_bit_somebody_took_away_stays_its_owners(void)
+{
+    uint32_t kept;
+    uint64_t word;
+
+    make();
+    kept = alloc(0);
+    word = arena_word(kept);
+    clear_bit(kept);
+    shmq_close_except(&victim, &kept, 1);
+    CHECK_EQUAL(arena_word(kept), word);
+    die();
+    CHECK_EQUAL(shmq_block_state(arena_word(kept)), SHMQ_STATE_FREE);
+}
+
 /* ---- closing again, from every half-way state ------------------------------------------------------------ */
 
 /* A victim in the middle of everything at once. Labels 1 to 3 are to be delivered from jobs afterwards, no other. */
@@ -1015,6 +1031,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_process_that_died_before_it_entered_is_nothing_to_close),
     CHECK_TEST(the_blocks_of_others_are_not_touched),
     CHECK_TEST(a_close_that_keeps_pinned_blocks_gives_up_all_else),
+    CHECK_TEST(a_kept_block_whose_bit_somebody_took_away_stays_its_owners),
     CHECK_TEST(a_second_close_changes_nothing),
     CHECK_TEST(a_closer_may_die_after_any_write_and_the_next_one_completes),
     CHECK_TEST(two_closers_may_die_after_any_two_writes_and_the_third_completes),
