@@ -3,6 +3,7 @@
 #ifndef CORRUPT_AIMS_H
 #define CORRUPT_AIMS_H
 
+#include "../c/check.h"
 #include "shmq/shmq.h"
 
 /* Which records a field belongs to. */
@@ -47,14 +48,17 @@ struct aim {
     uint32_t at;            /* bytes from the record's beginning … */
     uint32_t words;         /* … and how many words are one like the other */
     const struct pack *pack;
+    uint32_t bytes;         /* of the field, of which those words are the first; 0: it is no record's */
 };
 
+#define FIELD_BYTES(record, field) ((uint32_t)sizeof(((struct shmq_##record *)0)->field))
 #define AIMS(table, record, field, words, pack) \
-    { #record "." #field, table, offsetof(struct shmq_##record, field), words, &(pack) }
+    { #record "." #field, table, offsetof(struct shmq_##record, field), words, &(pack), FIELD_BYTES(record, field) }
 #define AIM(table, record, field, pack) AIMS(table, record, field, 1, pack)
 #define AIM_ENVELOPE(field, words, pack)                                                                             \
     { "envelope." #field, TABLE_BLOCK,                                                                               \
-        offsetof(struct shmq_block, envelope) + offsetof(struct shmq_envelope, field), words, &(pack) }
+        offsetof(struct shmq_block, envelope) + offsetof(struct shmq_envelope, field), words, &(pack),               \
+        FIELD_BYTES(envelope, field) }
 
 static const struct aim aims[] = {
     AIM(TABLE_HEADER, header, magic, pack_halves),
@@ -78,6 +82,7 @@ static const struct aim aims[] = {
     AIM(TABLE_PROCESS, process, pid_namespace, pack_halves),
     AIMS(TABLE_PROCESS, process, name, SHMQ_NAME_WORDS, pack_name),
     AIM(TABLE_PROCESS, process, cached, pack_halves),
+    AIM(TABLE_PROCESS, process, buddy_word, pack_halves),
     AIM(TABLE_QUEUE, queue, tail, pack_hint),
     AIM(TABLE_QUEUE, queue, head, pack_hint),
     AIM(TABLE_QUEUE, queue, dropped, pack_hint),
@@ -97,8 +102,8 @@ static const struct aim aims[] = {
     AIM(TABLE_TOPIC, topic, published, pack_halves),
     AIM(TABLE_TOPIC, topic, indices, pack_halves),
     AIMS(TABLE_TOPIC, topic, subscriber, 6, pack_halves),
-    { "buddy words", TABLE_BUDDY, 0, 1, &pack_halves },
-    { "split marks", TABLE_SPLIT, 0, 1, &pack_halves },
+    { "buddy words", TABLE_BUDDY, 0, 1, &pack_halves, 0 },
+    { "split marks", TABLE_SPLIT, 0, 1, &pack_halves, 0 },
     AIM(TABLE_BLOCK, block, word, pack_block),
     AIM(TABLE_BLOCK, block, length, pack_hint),
     AIM(TABLE_BLOCK, block, label, pack_halves),
@@ -106,19 +111,75 @@ static const struct aim aims[] = {
     AIM_ENVELOPE(type, 1, pack_type),
     AIM_ENVELOPE(shape, 3, pack_halves),
     AIM_ENVELOPE(sequence, 1, pack_halves),
+    AIM_ENVELOPE(sent_ns, 1, pack_halves),
     AIM_ENVELOPE(sender, 1, pack_halves),
-    { "slots", TABLE_SLOT, 0, 1, &pack_slot },
+    AIM_ENVELOPE(reply_to, 1, pack_halves),
+    { "slots", TABLE_SLOT, 0, 1, &pack_slot, 0 },
     AIM(TABLE_BLOCK, block, word, pack_block), /* what belongs to single messages, again: they are few */
     AIM(TABLE_BLOCK, block, length, pack_hint),
     AIMS(TABLE_BLOCK, block, m, SHMQ_TICKET_WORDS, pack_m),
     AIM_ENVELOPE(type, 1, pack_type),
-    { "slots", TABLE_SLOT, 0, 1, &pack_slot },
-    { "any word", TABLE_ADMIN, 0, 1, &pack_halves },
-    { "payload", TABLE_DATA, 0, 1, &pack_halves },
-    { "lock file", TABLE_LOCK, 0, 1, &pack_halves },
+    { "slots", TABLE_SLOT, 0, 1, &pack_slot, 0 },
+    { "any word", TABLE_ADMIN, 0, 1, &pack_halves, 0 },
+    { "payload", TABLE_DATA, 0, 1, &pack_halves, 0 },
+    { "lock file", TABLE_LOCK, 0, 1, &pack_halves, 0 },
 };
 
 #define AIM_COUNT ((uint32_t)(sizeof aims / sizeof aims[0]))
+
+/* What no field has: no aim is needed there. */
+static const struct gap {
+    enum table table;
+    uint32_t at, bytes;
+} gaps[] = {
+#define GAP(table, record, field) { table, offsetof(struct shmq_##record, field), FIELD_BYTES(record, field) }
+    GAP(TABLE_HEADER, header, reserved),
+    GAP(TABLE_HEADER, header, separate_life_from_dir),
+    GAP(TABLE_HEADER, header, separate_dir_from_sweep),
+    GAP(TABLE_HEADER, header, separate_wanted),
+    GAP(TABLE_HEADER, header, rest),
+    GAP(TABLE_PROCESS, process, reserved),
+    GAP(TABLE_QUEUE, queue, separate_tail_from_head),
+    GAP(TABLE_QUEUE, queue, separate_head_from_flags),
+    GAP(TABLE_QUEUE, queue, reserved_flags_line),
+    GAP(TABLE_QUEUE, queue, reserved_cold_line),
+    GAP(TABLE_NAME, name, reserved),
+#undef GAP
+};
+
+static const struct { const char *name; uint32_t bytes; } aim_records[] = {
+    [TABLE_HEADER] = { "header", sizeof(struct shmq_header) },
+    [TABLE_PROCESS] = { "process", sizeof(struct shmq_process) },
+    [TABLE_QUEUE] = { "queue", sizeof(struct shmq_queue) },
+    [TABLE_NAME] = { "name", sizeof(struct shmq_name) },
+    [TABLE_TOPIC] = { "topic", sizeof(struct shmq_topic) },
+    [TABLE_BLOCK] = { "block", sizeof(struct shmq_block) },
+};
+
+/* Is this word of the records of that kind one of a field that is aimed at, or of a gap? */
+static inline bool aim_knows(enum table table, uint32_t at)
+{
+    for (uint32_t i = 0; i < AIM_COUNT; i++)
+        if (aims[i].table == table && at - aims[i].at < aims[i].bytes)
+            return true;
+    for (uint32_t i = 0; i < sizeof gaps / sizeof gaps[0]; i++)
+        if (gaps[i].table == table && at - gaps[i].at < gaps[i].bytes)
+            return true;
+    return false;
+}
+
+/* Whoever gives a record a new field is told that it has no aim. */
+static inline void aims_check_all_are_there(void)
+{
+    for (uint32_t i = 0; i < AIM_COUNT; i++)
+        CHECK(!aims[i].bytes || aims[i].words * 8 <= aims[i].bytes);
+    for (enum table table = TABLE_HEADER; table <= TABLE_BLOCK; table++)
+        for (uint32_t at = 0; at < aim_records[table].bytes; at += 8)
+            if (!aim_knows(table, at)) {
+                fprintf(stderr, "aims.h: no aim at byte %u of a %s's record\n", at, aim_records[table].name);
+                CHECK(false);
+            }
+}
 
 /* Do only those read it who attach, list or end a region? */
 static inline bool aim_of_files(const struct aim *aim)

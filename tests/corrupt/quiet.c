@@ -284,6 +284,7 @@ int main(int argc, char **argv)
     uint64_t mutations = argc > 1 ? strtoull(argv[1], NULL, 0) : 100000, number = 0;
     double start = seconds();
 
+    aims_check_all_are_there();
     seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
     if (argc > 3)
         number = strtoull(argv[3], NULL, 0);

@@ -13,3 +13,5 @@ s/^        if (!entry || qid >= map->geometry.queues)/        if (!entry || (!WI
 s/^    if (shmq_block_queue(word) - 1 >= closer->as->map->geometry.max_topics)/    if (!WITHOUT("the topic of a published block") \&\& shmq_block_queue(word) - 1 >= closer->as->map->geometry.max_topics)/
 s/^        if (slot < SHMQ_MAX_PROCESSES) {/        if (WITHOUT("the process that holds a ticket") || slot < SHMQ_MAX_PROCESSES) {/
 s/^    text\[SHMQ_NAME_MAX\] = 0;/    if (!WITHOUT("the end of a name"))\n        text[SHMQ_NAME_MAX] = 0;/
+s/^    while (tier < g->tiers && /    while ((WITHOUT("the tier that a process told") || tier < g->tiers) \&\& /
+s/ && index < g->word_count\[tier\] && \*unit/\n        \&\& (WITHOUT("the word that a process told") || index < g->word_count[tier]) \&\& *unit/
