@@ -38,15 +38,7 @@ soak: $(SOAK_PROGRAMS) $(VENV)/built
 
 soak-test: $(VENV)/built
 	$(BUILD) $(SOAK_PROGRAMS)
-	@for missed in $(SOAK_MISSED); do \
-	    found=$$(SOAK_PATIENCE=2 SHMQ_WITHOUT=$${missed%=*} build/c/soak build/c/soak_worker_without 100000 3 2>&1) \
-	        && { echo "without the step $${missed%=*} nothing was reported" >&2; exit 1; }; \
-	    found=$$(echo "$$found" | grep -m 1 "^$${missed#*=}: [^0]") \
-	        || { echo "without the step $${missed%=*} it was not said that something is $${missed#*=}" >&2; exit 1; }; \
-	    echo "without the step $${missed%=*}: $$found"; \
-	done
-	@found=$$(SOAK_PATIENCE=1 build/c/soak $$(command -v yes) 100 5 2>&1 >/dev/null | grep "^hung: a worker") \
-	    || { echo "nothing was said of workers that do not get on" >&2; exit 1; }; echo "workers that only say yes: $$found"
+	tests/soak/self_test.sh build/c $(SOAK_MISSED)
 	$(BIN)/python tests/soak/killed.py $(SOAK)
 	$(SOAK) 100000 25
 	$(SOAK) 0 15 build/soak.json $(SOAK_PYTHON) 100000
