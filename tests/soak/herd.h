@@ -10,13 +10,16 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "account.h"
 #include "payload.h"
+#include "progress.h"
 #include "reclaimed.h"
 #include "shmq/shmq.h"
 
-#define HERD_PATIENCE_S 10              /* a living worker that does not get on for so long hangs */
+#define HERD_PATIENCE_S 10              /* a living worker that does not get on for so long of its own time hangs … */
+#define HERD_CLOCK_NS 60000000000ull    /* … or for so long on the clock */
 #define HERD_DOUBT_NS 1000000000ull     /* … and is not killed by chance before that is decided */
 #define HERD_LOOK_NS 50000000ull
 
@@ -29,7 +32,7 @@ struct member {
     bool python;
     bool grown;             /* has attached, and been given its time */
     uint64_t due_ns;        /* when it is killed, frozen or goes on */
-    uint64_t beat, beat_ns; /* seen last, and since when */
+    struct progress progress;
 };
 
 struct herd_figures {
@@ -43,7 +46,7 @@ struct herd {
     struct member member[LEDGER_PAGES];
     uint32_t members, pythons, shift;
     uint32_t next_life;
-    uint64_t chance, look_ns, patience_ns;
+    uint64_t chance, looked_ns, patience_ns;
     const char *worker;
     const char *python, *script, *package;
     struct herd_figures figures;
@@ -117,8 +120,7 @@ static void herd_start(struct herd *herd, uint32_t index, enum role role, uint64
     member->state = MEMBER_RUNNING;
     member->grown = false;
     member->due_ns = now + herd_early(herd, member);
-    member->beat = 0;
-    member->beat_ns = now;
+    progress_begin(&member->progress, 0, now);
 }
 
 /* ---- death ------------------------------------------------------------------------------------------------- */
@@ -230,10 +232,10 @@ static void herd_show(const struct herd *herd)
 
         if (member->state == MEMBER_NONE)
             continue;
-        fprintf(stderr, "life %llu, %s%s, pid %d, state %d, process slot %d, beat %llu, for %.3f s; ",
+        fprintf(stderr, "life %llu, %s%s, pid %d, state %d, process slot %d, beat %llu, for %.3f s, its own %.3f; ",
             (unsigned long long)page->life, member->python ? "Python " : "", herd_role_text[page->role],
             (int)member->pid, (int)member->state, (int)(uint32_t)page->attached - 1, (unsigned long long)page->beat,
-            (double)(now - member->beat_ns) * 1e-9);
+            (double)(now - member->progress.since_ns) * 1e-9, (double)member->progress.own_ns * 1e-9);
         fprintf(stderr, "event %llu: kind %d, way %d, deliveries %u, %u/%u\n", (unsigned long long)page->count,
             (int)event_kind(last), (int)event_way(last), event_deliveries(last), event_life(last), event_n(last));
         herd_show_file(member->pid, "wchan");
@@ -250,25 +252,76 @@ static void herd_hung(struct herd *herd, const char *what)
     herd_show(herd);
 }
 
-/* Look who got on. */
-static void herd_look(struct herd *herd, uint64_t now)
+/* Of a process that has ended, and waits to be reaped, nothing is wanted any more. */
+static struct sight herd_sight(pid_t pid)
 {
-    if (now < herd->look_ns)
-        return;
-    herd->look_ns = now + HERD_LOOK_NS;
+    struct sight sight = { 'Z', 0 };
+    char path[64], text[512];
+    struct timespec used;
+    clockid_t clock;
+    ssize_t length;
+    int fd;
+
+    if (clock_getcpuclockid(pid, &clock) == 0 && clock_gettime(clock, &used) == 0)
+        sight.processor_ns = (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    if (length > 0) {
+        const char *name_end;
+
+        text[length] = 0;
+        name_end = strrchr(text, ')');
+        if (name_end && name_end[1] == ' ')
+            sight.state = name_end[2];
+    }
+    return sight;
+}
+
+/* A look at all who have not got on since the last one. */
+static void herd_look_at_each(struct herd *herd, uint64_t now)
+{
+    uint64_t elapsed = now - herd->looked_ns;
+    bool starved = elapsed > PROGRESS_LATE_NS, stands[LEDGER_PAGES] = { false };
+    struct sight sight[LEDGER_PAGES];
+
     for (uint32_t i = 0; i < LEDGER_PAGES; i++) {
         struct member *member = &herd->member[i];
         uint64_t beat = ledger_load(&member->page->beat) + ledger_load(&member->page->count);
 
-        if (member->state != MEMBER_RUNNING || beat != member->beat) {
-            member->beat = beat;
-            member->beat_ns = now;
-        } else if (now - member->beat_ns > herd->patience_ns) {
+        if (member->state != MEMBER_RUNNING || beat != member->progress.beat) {
+            progress_begin(&member->progress, beat, now);
+            continue;
+        }
+        stands[i] = true;
+        sight[i] = herd_sight(member->pid);
+        starved |= progress_is_starved(&member->progress, sight[i], elapsed);
+    }
+    for (uint32_t i = 0; i < LEDGER_PAGES; i++)
+        if (stands[i])
+            progress_stand(&herd->member[i].progress, sight[i], elapsed, starved);
+    if (!starved)
+        herd->reclaimed.fair_ns += elapsed;
+}
+
+/* Look who got on. */
+static void herd_look(struct herd *herd, uint64_t now)
+{
+    if (now - herd->looked_ns < HERD_LOOK_NS)
+        return;
+    herd_look_at_each(herd, now);
+    herd->looked_ns = now;
+    for (uint32_t i = 0; i < LEDGER_PAGES; i++) {
+        const struct progress *progress = &herd->member[i].progress;
+
+        if (progress->own_ns > herd->patience_ns || now - progress->since_ns > HERD_CLOCK_NS) {
             herd_hung(herd, "a worker does not get on");
             return;
         }
     }
-    if (reclaimed_oldest(&herd->reclaimed) > herd->patience_ns)
+    if (reclaimed_none_for(&herd->reclaimed, herd->patience_ns, HERD_CLOCK_NS))
         herd_hung(herd, "nobody recovers a dead process");
 }
 
@@ -279,7 +332,7 @@ static void herd_end_turn(struct herd *herd, struct member *member, uint64_t now
 {
     uint64_t value = soak_random(&herd->chance);
 
-    if (member->state == MEMBER_RUNNING && now - member->beat_ns > HERD_DOUBT_NS)
+    if (member->state == MEMBER_RUNNING && now - member->progress.since_ns > HERD_DOUBT_NS)
         return; /* it does not get on: herd_look decides */
     if (member->state == MEMBER_RUNNING && value % 50 == 0) {
         CHECK_EQUAL(kill(member->pid, SIGSTOP), 0);
@@ -289,7 +342,7 @@ static void herd_end_turn(struct herd *herd, struct member *member, uint64_t now
     } else if (member->state == MEMBER_FROZEN && value % 2) {
         CHECK_EQUAL(kill(member->pid, SIGCONT), 0);
         member->state = MEMBER_RUNNING;
-        member->beat_ns = now;
+        progress_begin(&member->progress, member->progress.beat, now);
         member->due_ns = now + herd_span(herd);
     } else {
         herd_kill(herd, member);

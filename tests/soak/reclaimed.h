@@ -12,12 +12,14 @@
 struct reclaimed_dead {
     uint32_t slot, epoch;
     uint64_t since;
+    uint64_t fair_since;
 };
 
 struct reclaimed {
     const struct shmq_map *map;
     struct reclaimed_dead dead[RECLAIMED_MOST];
     uint32_t count;
+    uint64_t fair_ns;       /* a clock that goes only while nobody is starved */
     uint32_t *us;           /* each one's time */
     uint64_t times, capacity;
 };
@@ -27,7 +29,7 @@ static inline void reclaimed_watch(struct reclaimed *reclaimed, uint32_t slot, u
     CHECK(reclaimed->count < RECLAIMED_MOST && slot < reclaimed->map->geometry.max_processes);
     if (shmq_process_epoch(shmq_process_load(reclaimed->map, slot)) != epoch)
         return; /* it had left by itself */
-    reclaimed->dead[reclaimed->count++] = (struct reclaimed_dead) { slot, epoch, now };
+    reclaimed->dead[reclaimed->count++] = (struct reclaimed_dead) { slot, epoch, now, reclaimed->fair_ns };
 }
 
 static inline void reclaimed_note(struct reclaimed *reclaimed, uint64_t ns)
@@ -56,15 +58,15 @@ static inline void reclaimed_look(struct reclaimed *reclaimed)
     }
 }
 
-/* How long the longest dead has waited. */
-static inline uint64_t reclaimed_oldest(const struct reclaimed *reclaimed)
+/* Does a dead one wait for longer than `patience` in which nobody was starved, or than `bound` on the clock? */
+static inline bool reclaimed_none_for(const struct reclaimed *reclaimed, uint64_t patience, uint64_t bound)
 {
-    uint64_t now = shmq_os_now(), oldest = 0;
+    uint64_t now = shmq_os_now();
 
     for (uint32_t i = 0; i < reclaimed->count; i++)
-        if (now - reclaimed->dead[i].since > oldest)
-            oldest = now - reclaimed->dead[i].since;
-    return oldest;
+        if (reclaimed->fair_ns - reclaimed->dead[i].fair_since > patience || now - reclaimed->dead[i].since > bound)
+            return true;
+    return false;
 }
 
 static inline int reclaimed_compare(const void *left, const void *right)

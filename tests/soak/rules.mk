@@ -6,7 +6,7 @@ SLICES += soak-test
 
 SOAK_FILES := $(wildcard tests/soak/*.h) $(C_HEADERS)
 
-$(foreach build,$(C_BUILD) build/sanitized,$(build)/test_account): $(wildcard tests/soak/*.h)
+$(foreach build,$(C_BUILD) build/sanitized,$(build)/test_account $(build)/test_progress): $(wildcard tests/soak/*.h)
 
 build/c/soak: tests/soak/soak.c $(SOAK_FILES) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
