@@ -12,7 +12,8 @@
  *   topics       a subscriber gets of each publisher what follows on the first that it got, without a hole (unless it
  *                drops: then its queue has counted them); each once, in order; all of it, where it subscribed before
  *                and has read to the end.
- *   all          what was refused, or never sent, is not received; what is received is whole.
+ *   all          what was refused, or never sent, is not received (a publication that was refused may have reached
+ *                some); what is received is whole.
  */
 #ifndef SOAK_ACCOUNT_H
 #define SOAK_ACCOUNT_H
@@ -32,6 +33,7 @@ struct account_message {
     uint8_t way;
     uint8_t sent;
     uint8_t received;       /* by an inbox */
+    uint8_t heard;          /* by a subscriber */
     uint8_t acked;          /* times, surely … */
     uint8_t maybe_acked;    /* … and perhaps */
     uint8_t acked_stage;    /* 1: after it was handed on, or sent to WAY_NEXT; as the indices below */
@@ -47,6 +49,7 @@ struct account_life {
     uint32_t capacity;
     uint32_t sure;          /* of a publisher: the last one that was surely published */
     bool read_all;
+    bool cut_off;           /* killed while it published: its last event says that it was about to */
     uint64_t ready_ns, first_ns, last_ns, dropped;
     struct account_message *message; /* [n - 1] */
 };
@@ -197,8 +200,10 @@ static inline void account_got(struct account *account, uint32_t by, uint32_t ro
     account->tally.redelivered += deliveries > 0;
     if ((way == WAY_JOBS && deliveries == 0) || way >= WAY_INBOX)
         account_order(account, by, role, way, from, n);
-    if (way == WAY_TOPIC)
+    if (way == WAY_TOPIC) {
+        message->heard = 1;
         return;
+    }
     if (way == WAY_INBOX ? message->received++ : message->seen[stage] >> (deliveries & 31) & 1) {
         account->tally.duplicated++;
         account_fault(account, "duplicated: life %u got %u/%u again, by way %u, deliveries %u", by, from, n, way,
@@ -241,6 +246,7 @@ static inline void account_event(struct account *account, uint32_t by, uint32_t 
         message->sent = kind == EVENT_SENT ? SENT_SURELY : kind == EVENT_SEND ? SENT_PERHAPS : SENT_NEVER;
         if (kind == EVENT_SENT && event_way(event) == WAY_TOPIC)
             account_life(account, by)->sure = event_n(event);
+        account_life(account, by)->cut_off = open && kind == EVENT_SEND && event_way(event) == WAY_TOPIC;
     } else if (kind == EVENT_ACKED) {
         message->acked++;
         message->acked_stage = event_way(event) == WAY_NEXT;
@@ -346,12 +352,12 @@ static inline void account_judge_topic(struct account *account, uint32_t subscri
     }
 }
 
-/* One that drops has counted what it misses of those that it heard, but for one that each publisher may have dropped
- * and not counted yet when it was killed. */
+/* One that drops has counted what it misses of those that it heard, but for one that each publisher which was killed
+ * while it published may have dropped and not counted yet. */
 static inline void account_judge_lossy(struct account *account, uint32_t subscriber)
 {
     const struct account_life *to = account_life(account, subscriber);
-    uint64_t missed = 0, killed = 0;
+    uint64_t missed = 0, uncounted = 0;
 
     for (uint32_t i = 0; i < account->lives; i++) {
         const struct account_life *from = &account->life[i];
@@ -359,18 +365,29 @@ static inline void account_judge_lossy(struct account *account, uint32_t subscri
 
         if (from->role != ROLE_PUBLISHER || from->last_ns <= to->ready_ns)
             continue;
-        killed++;
+        uncounted += from->cut_off;
         heard = account_heard(account, subscriber, account->first + i);
         if (heard && heard->last < from->sure)
             missed += from->sure - heard->last;
         if (heard)
             missed += heard->last - heard->first + 1 - heard->count;
     }
-    if (missed > to->dropped + killed) {
+    if (missed > to->dropped + uncounted) {
         account->tally.lost += missed - to->dropped;
         account_fault(account, "lost: subscriber %u dropped %llu, and misses %llu", subscriber,
             (unsigned long long)to->dropped, (unsigned long long)missed);
     }
+}
+
+/* What was heard was published, or begun to be: of one that was refused some may have got it before. */
+static inline void account_judge_heard(struct account *account, uint32_t life, uint32_t n)
+{
+    const struct account_message *message = account_message(account, life, n);
+
+    if (!message->heard || message->way == WAY_TOPIC)
+        return;
+    account->tally.unsent++;
+    account_fault(account, "heard but not published: %u/%u", life, n);
 }
 
 /* Every page has been read. */
@@ -390,6 +407,7 @@ static inline void account_judge(struct account *account)
                 account_judge_inbox(account, number, n, hole);
             else if (life->message[n - 1].way != WAY_TOPIC)
                 account_judge_queued(account, number, n);
+            account_judge_heard(account, number, n);
         }
         if (life->role == ROLE_SUBSCRIBER && life->read_all)
             account_judge_topic(account, number);

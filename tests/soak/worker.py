@@ -104,14 +104,16 @@ def post(send: "Post", way: int, to: int, number: int, wait: bool) -> bool:
 
 
 def send_one(tx: "shmq.Sender | shmq.Publisher", way: int, to: int = 0, wait: bool = True) -> bool:
-    """Copied in, or written in place. What finds no block to be written in has no number."""
+    """Copied in, or written in place. A publisher's loan may drop messages, too, so it is noted before."""
     size = some_size()
     if chance.getrandbits(1):
         data, number = payload(size), sent
         return post(lambda timeout: tx.send(data, label=number, timeout=timeout), way, to, number, wait)
+    note(SEND, way, 0, to, sent + 1)
     try:
         loan = tx.loan(size, label=sent + 1, timeout=SLICE)
     except OutOfBlocks:
+        note(REFUSED, way, 0, to, sent + 1)  # the number is the next one's
         return False
     loan[:] = payload(size)
     done = post(loan.send, way, to, sent, wait)
