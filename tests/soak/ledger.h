@@ -6,7 +6,7 @@
  * done (one thing at most: its last). The controller reads the page once the worker is dead, and gives it to the next.
  *
  * A message is named by the *life* that sent it (each exec of a worker is a new one) and its number n, from 1.
- * tests/soak/worker.py knows the layout, too: 64-bit words, and nothing else.
+ * tests/soak/worker.py knows the layout, too: 64-bit words, and nothing else. It compares `number` with what it knows.
  */
 #ifndef SOAK_LEDGER_H
 #define SOAK_LEDGER_H
@@ -86,16 +86,38 @@ struct page {
     uint64_t event[LEDGER_EVENTS];
 };
 
+#define LEDGER_NUMBERS 43u
+
 struct ledger {
     uint64_t phase;
     char directory[LEDGER_TEXT * 8];
     char region[LEDGER_TEXT * 8];
-    uint64_t spare[64 - 1 - 2 * LEDGER_TEXT];
+    uint64_t number[LEDGER_NUMBERS]; /* ledger_describe's */
     struct page page[LEDGER_PAGES];
 };
 
-_Static_assert(sizeof(struct page) == 131072, "worker.py multiplies by it");
-_Static_assert(sizeof(struct ledger) == 512 + LEDGER_PAGES * sizeof(struct page), "worker.py adds it");
+_Static_assert(offsetof(struct ledger, page) == 512, "pages begin on a cache line");
+
+/* What worker.py has copied, in its order. */
+static inline void ledger_describe(struct ledger *ledger)
+{
+    const uint64_t numbers[] = {
+        LEDGER_PAGES, sizeof(struct page) / 8, offsetof(struct ledger, page) / 8, LEDGER_EVENTS,
+        offsetof(struct ledger, directory) / 8, offsetof(struct ledger, region) / 8, LEDGER_TEXT,
+        offsetof(struct page, life) / 8, offsetof(struct page, role) / 8, offsetof(struct page, seed) / 8,
+        offsetof(struct page, attached) / 8, offsetof(struct page, beat) / 8, offsetof(struct page, ready_ns) / 8,
+        offsetof(struct page, first_ns) / 8, offsetof(struct page, last_ns) / 8, offsetof(struct page, dropped) / 8,
+        offsetof(struct page, count) / 8, offsetof(struct page, event) / 8,
+        PHASE_RUN, PHASE_STOP, PHASE_END, ROLE_ANSWERER, ROLE_DRAINER,
+        WAY_JOBS, WAY_NEXT, WAY_PASSING, WAY_INBOX, WAY_TOPIC,
+        EVENT_SEND, EVENT_SENT, EVENT_REFUSED, EVENT_GOT, EVENT_ACK, EVENT_ACKED, EVENT_FORWARD, EVENT_FORWARDED,
+        EVENT_KEPT, EVENT_TAKEN, EVENT_TORN, EVENT_LEFT,
+    };
+
+    _Static_assert(sizeof numbers < sizeof ledger->number, "a 0 follows on the last");
+    for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        ledger->number[i] = numbers[i];
+}
 
 static inline void ledger_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 static inline uint64_t ledger_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }

@@ -97,6 +97,7 @@ static void make_ledger(void)
     CHECK(herd.ledger != MAP_FAILED);
     if (fd != LEDGER_FD)
         close(fd);
+    ledger_describe(herd.ledger);
     for (uint32_t i = 0; i < LEDGER_PAGES; i++)
         herd.member[i].page = &herd.ledger->page[i];
 }

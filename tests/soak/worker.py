@@ -31,17 +31,31 @@ HEAD_WORDS = 64
 EVENTS = PAGE_WORDS - 10
 ROOM = 64
 LIFE, ROLE, SEED, ATTACHED, BEAT, READY, FIRST, LAST, DROPPED, COUNT, EVENT = range(11)
+DIRECTORY, REGION, TEXT, NUMBER = 1, 11, 10, 21
 RUN, STOP, END = range(3)
 JOBS, NEXT, PASSING, INBOX, TOPIC = range(5)
 SEND, SENT, REFUSED, GOT, ACK, ACKED, FORWARD, FORWARDED, KEPT, TAKEN, TORN, LEFT = range(1, 13)
-ANSWERER = 8
+ANSWERER, DRAINER = 8, 11
 SIZES = [64, 64, 128, 128, 512, 1024, 2048, 8192]
 LARGEST = 131072
 DEPTH = 32
 SLICE = 0.005
 GONE = (QueueClosedError, NoReceiver, PeerDied)
 
-words = memoryview(mmap.mmap(LEDGER_FD, 8 * (HEAD_WORDS + PAGES * PAGE_WORDS))).cast("Q")
+KNOWN = {"pages": PAGES, "words of a page": PAGE_WORDS, "the first page's word": HEAD_WORDS, "events": EVENTS}
+KNOWN |= {"the directory's word": DIRECTORY, "the region's word": REGION, "words of a name": TEXT}
+KNOWN |= {"life": LIFE, "role": ROLE, "seed": SEED, "attached": ATTACHED, "beat": BEAT, "ready": READY, "first": FIRST}
+KNOWN |= {"last": LAST, "dropped": DROPPED, "count": COUNT, "the first event": EVENT}
+KNOWN |= {"RUN": RUN, "STOP": STOP, "END": END, "ANSWERER": ANSWERER, "DRAINER": DRAINER}
+KNOWN |= {"JOBS": JOBS, "NEXT": NEXT, "PASSING": PASSING, "INBOX": INBOX, "TOPIC": TOPIC}
+KNOWN |= {"SEND": SEND, "SENT": SENT, "REFUSED": REFUSED, "GOT": GOT, "ACK": ACK, "ACKED": ACKED, "FORWARD": FORWARD}
+KNOWN |= {"FORWARDED": FORWARDED, "KEPT": KEPT, "TAKEN": TAKEN, "TORN": TORN, "LEFT": LEFT, "what else": 0}
+
+words = memoryview(mmap.mmap(LEDGER_FD, 0)).cast("Q")
+for at, (what, number) in enumerate(KNOWN.items(), NUMBER):
+    if words[at] != number:
+        sys.exit(f"{sys.argv[0]}: {what} is {number} here and {words[at]} in ledger.h, of which this is a copy")
+
 page = HEAD_WORDS + int(sys.argv[1]) * PAGE_WORDS
 life = words[page + LIFE]
 chance = random.Random(words[page + SEED])
@@ -51,7 +65,7 @@ read_all = False
 
 def text(word: int) -> str:
     """A name in the ledger's head."""
-    return bytes(words[word : word + 10]).split(b"\0")[0].decode()
+    return bytes(words[word : word + TEXT]).split(b"\0")[0].decode()
 
 
 # ---- noting ------------------------------------------------------------------------------------------------
@@ -303,9 +317,9 @@ def be_maker(region: shmq.Region) -> None:
 
 def be_opener(region: shmq.Region) -> None:
     while go_on():
-        name = text(11) if chance.getrandbits(2) == 0 else f"side-{chance.randrange(3)}"
-        options = {} if name == text(11) else {"size": 1 << 20, "max_processes": 16, "max_queues": 8}
-        with shmq.open(name, dir=text(1), **options) as other:
+        name = text(REGION) if chance.getrandbits(2) == 0 else f"side-{chance.randrange(3)}"
+        options = {} if name == text(REGION) else {"size": 1 << 20, "max_processes": 16, "max_queues": 8}
+        with shmq.open(name, dir=text(DIRECTORY), **options) as other:
             other.sender("q").loan(4096).discard()
 
 
@@ -314,7 +328,7 @@ ROLES += [be_answerer, be_maker, be_opener]
 
 
 def main() -> None:
-    region = shmq.Region.attach(text(11), dir=text(1), process=f"life-{life}")
+    region = shmq.Region.attach(text(REGION), dir=text(DIRECTORY), process=f"life-{life}")
     words[page + ATTACHED] = 1  # the controller finds its process slot
     ROLES[words[page + ROLE]](region)
     note(LEFT, n=int(read_all))
