@@ -126,7 +126,8 @@ static inline void shmq_requeue_drop_stale(struct shmq_actor *actor, uint32_t bl
         shmq_buddy_free(actor, block);
 }
 
-/* Free every requeued block of a queue that is closing. */
+/* Free every requeued block of a queue that is closing. The bits that lead to it are read with acquire only: they were
+ * set before the block was sent, received by who died, and requeued. */
 static inline void shmq_requeue_drop_all(struct shmq_actor *actor, uint32_t qid)
 {
     const struct shmq_map *map = actor->map;
