@@ -15,6 +15,8 @@
 #include "scenes.h"
 #include "trace.h"
 
+#define STRAYED_ANEW 5u                 /* times that one goes another way until its way is written down anew */
+
 static const struct scene *scene;
 
 static double seconds(void)
@@ -129,19 +131,6 @@ static void survive(void)
     if (mine.region.map.admin)
         CHECK(shmq_region_recover(&mine.region, &error) >= 0);
     scene->stage->beside();
-}
-
-static void record_victim(struct trace *trace)
-{
-    pid_t child;
-
-    say("recorded");
-    scene_begin();
-    child = trace_start(victim);
-    trace_record(trace, child, world_changed);
-    trace_finish(child);
-    scene->stage->beside();
-    scene_end(0, 2);
 }
 
 #endif

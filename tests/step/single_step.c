@@ -43,6 +43,19 @@ static bool freeze_at(const struct trace *trace, uint32_t point)
     return there;
 }
 
+static void record_victim(struct trace *trace)
+{
+    pid_t child;
+
+    say("recorded");
+    scene_begin();
+    child = trace_start(victim);
+    trace_record(trace, child, world_changed);
+    trace_finish(child);
+    scene->stage->beside();
+    scene_end(0, 2);
+}
+
 /* Go there; where the way was another one, once more, or along a way that is recorded anew. */
 static void visit(struct trace *trace, uint32_t point, bool (*do_at)(const struct trace *trace, uint32_t point))
 {
@@ -50,7 +63,7 @@ static void visit(struct trace *trace, uint32_t point, bool (*do_at)(const struc
         if (do_at(trace, point))
             return;
         strayed++;
-        if (tries % 5 == 0)
+        if (tries % STRAYED_ANEW == 0)
             record_victim(trace);
     }
     unreached++;
