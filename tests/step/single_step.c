@@ -9,8 +9,9 @@
 #include "actors.h"
 
 #define STRAYED_MOST 20u                /* times in a row that a victim goes another way than the one written down */
+#define UNREACHED_MOST 2u               /* of 1000 points: a failure where more were not reached */
 
-static uint64_t strayed, unreached;
+static uint64_t visited, strayed, unreached; /* a point is visited twice */
 
 /* Both return whether the victim was where it was to be; what is checked holds anywhere. */
 static bool kill_at(const struct trace *trace, uint32_t point)
@@ -59,6 +60,7 @@ static void record_victim(struct trace *trace)
 /* Go there; where the way was another one, once more, or along a way that is recorded anew. */
 static void visit(struct trace *trace, uint32_t point, bool (*do_at)(const struct trace *trace, uint32_t point))
 {
+    visited++;
     for (uint32_t tries = 1; tries <= STRAYED_MOST && point < trace->count; tries++) {
         if (do_at(trace, point))
             return;
@@ -106,5 +108,10 @@ int main(int argc, char **argv)
     CHECK(points); /* else no operation has such a name */
     printf("killed and frozen before %llu instructions (%llu not reached; %llu times another way was taken), %.1f s\n",
         (unsigned long long)points, (unsigned long long)unreached, (unsigned long long)strayed, seconds() - start);
+    if (unreached * 1000 > visited * UNREACHED_MOST) {
+        fprintf(stderr, "too many points were not reached, in %u tries each: %llu of %llu, more than %u in 1000\n",
+            STRAYED_MOST, (unsigned long long)unreached, (unsigned long long)visited, UNREACHED_MOST);
+        return 1;
+    }
     return 0;
 }
