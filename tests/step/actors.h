@@ -100,7 +100,7 @@ static void victim(void)
 static void scene_begin(void)
 {
     memset(told, 0, sizeof *told);
-    alarm(20);
+    alarm(TRACE_PATIENCE_S);
     scene->stage->make();
     scene->before();
 }

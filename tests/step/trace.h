@@ -23,6 +23,8 @@
 
 #define TRACE_MAX (1u << 20)            /* instructions of an operation, at most */
 #define TRACE_PLACES (1u << 16)         /* different ones; a power of two */
+#define TRACE_STOPS 1000u               /* of children … */
+#define TRACE_PATIENCE_S 20u            /* … take less than this, even where the machine has much else to do */
 
 /* The way that an operation takes. */
 struct trace {
@@ -44,11 +46,15 @@ __attribute__((noinline, noclone)) static void trace_operation(void (*operation)
 
 /* ---- one child -------------------------------------------------------------------------------------------- */
 
-/* Wait until the child has stopped at a trap. False: it has ended, well. */
+/* Wait until the child has stopped at a trap. False: it has ended, well. Who hangs is found by an alarm; who is on its
+ * way, stop after stop, is given further time. */
 static inline bool trace_wait(pid_t child)
 {
+    static uint32_t stops;
     int status;
 
+    if (++stops % TRACE_STOPS == 0)
+        alarm(TRACE_PATIENCE_S);
     for (;;) {
         CHECK_EQUAL(waitpid(child, &status, 0), child);
         if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGCHLD) /* of a child of its own, before its operation */
