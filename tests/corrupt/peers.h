@@ -5,9 +5,9 @@
 
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "../c/watcher.h"
 #include "damage.h"
 
 #define REGION_BYTES (1ull << 20)
@@ -57,39 +57,14 @@ static inline void region_name_directory(const char *program)
     CHECK_EQUAL(setenv("SHMQ_DIR", region_directory, 1), 0);
 }
 
-static pid_t region_user;
-static char *region_doing;              /* what it is about, for both of them */
+static char *region_doing;              /* what the test is about, for its watcher, too */
 #define REGION_DOING 128u
 
-static inline void region_end_user(int signal)
-{
-    (void)signal;
-    (void)kill(region_user, SIGKILL);
-}
-
-/* The rest runs in a child. Whatever becomes of it, this process sees to it that nothing is left. */
 static inline void region_watch(void)
 {
-    char command[sizeof region_directory + 16];
-    int status;
-
     region_doing = (char *)mmap(NULL, REGION_DOING, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(region_doing != MAP_FAILED);
-    region_user = fork();
-    CHECK(region_user >= 0);
-    if (region_user == 0) {
-        CHECK_EQUAL(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
-        return;
-    }
-    (void)signal(SIGINT, region_end_user);
-    (void)signal(SIGTERM, region_end_user);
-    CHECK_EQUAL(waitpid(region_user, &status, 0), region_user);
-    snprintf(command, sizeof command, "rm -rf %s", region_directory);
-    if (status != 0) {
-        fprintf(stderr, "it ended with status %#x in %s\n", status, region_doing);
-        CHECK_EQUAL(system(command), 0);
-    }
-    _exit(status != 0);
+    watcher_begin(region_directory, SIGKILL, region_doing);
 }
 
 /* ---- of a sound region ------------------------------------------------------------------------------------- */

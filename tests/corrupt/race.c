@@ -122,11 +122,13 @@ static void peer_live(uint32_t number, uint64_t seed)
 
 static void start(uint32_t number, uint64_t seed)
 {
+    pid_t parent = getpid();
+
     fflush(NULL);
     known[number].pid = fork();
     CHECK(known[number].pid >= 0);
     if (known[number].pid == 0) {
-        CHECK_EQUAL(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+        watcher_follow(parent, SIGKILL);
         peer_live(number, seed);
     }
     known[number].total = UINT64_MAX;

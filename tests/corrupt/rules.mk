@@ -5,7 +5,7 @@
 SLICES += corrupt-test
 
 CORRUPT := build/corrupt
-CORRUPT_FILES := $(wildcard tests/corrupt/*.h) tests/c/check.h $(HEADERS)
+CORRUPT_FILES := $(wildcard tests/corrupt/*.h) tests/c/check.h tests/c/watcher.h $(HEADERS)
 MUTATIONS ?= 10000000
 RACING = $$(($(MUTATIONS) / 50)) # each is written while others work, and waits for them
 CORRUPT_PROGRAMS := $(CORRUPT)/quiet $(CORRUPT)/race $(CORRUPT)/quiet_without $(CORRUPT)/race_without

@@ -1,23 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""killed.py SOAK WORKER: whoever of the soak itself is ended in the midst of it, nobody and nothing stays."""
+"""killed.py SOAK WORKER [QUIET [SINGLE_STEP]]: whoever of a test is ended in its midst, nobody and nothing stays."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 PATIENCE = 30.0
+WATCHER, TEST = "the watcher", "the test"
+ENDS = [(WATCHER, signal.SIGKILL), (WATCHER, signal.SIGTERM), (WATCHER, signal.SIGINT), (TEST, signal.SIGKILL)]
 
 
-class Soak(NamedTuple):
-    """A soak that runs, and has killed some already."""
+class Program(NamedTuple):
+    """A test that has a watcher."""
 
-    process: subprocess.Popen[bytes]  # the watcher
-    controller: int
+    command: list[str]
+    name: str  # of its directory
+    inside: str  # what is there once it has begun
+    crowd: tuple[str, int]  # a program, and how many run it in the midst of the test
+    ends: list[tuple[str, signal.Signals]]
+
+
+class Run(NamedTuple):
+    """A test that runs, and is in the midst of it."""
+
+    watcher: subprocess.Popen[bytes]
+    test: int
     directory: Path
 
 
@@ -28,20 +41,12 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def parent_of(pid: int) -> int:
-    """0: there is no such process."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def workers(program: str) -> list[int]:
-    """All that run this program, whoever is their parent now."""
+def running(programs: list[str]) -> list[int]:
+    """All that run one of these, whoever is their parent now."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cmdline").read_bytes().split(b"\0")[0].decode() == program:
+            if (entry / "cmdline").read_bytes().split(b"\0")[0].decode() in programs:
                 found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -56,35 +61,46 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def start(soak: str, worker: str) -> Soak:
-    process = subprocess.Popen([soak, worker, "1000000", "120"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    directory = Path(f"/dev/shm/shmq-soak-{process.pid}")
-    wait_for("a region", lambda: (directory / "round-0").exists())
-    controller = children(process.pid)[0]
-    wait_for("workers", lambda: len(workers(worker)) > 5)
-    return Soak(process, controller, directory)
+@contextmanager
+def started(program: Program) -> Iterator[Run]:
+    """Whoever of them is left at the end is killed; the workers and victims die with the test."""
+    watcher = subprocess.Popen(program.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    test = 0
+    try:
+        directory = Path(f"/dev/shm/shmq-{program.name}-{watcher.pid}")
+        wait_for("a region", lambda: (directory / program.inside).exists())
+        _heir, test, *_ = children(watcher.pid)
+        wait_for("a crowd", lambda: len(running([program.crowd[0]])) >= program.crowd[1])
+        yield Run(watcher, test, directory)
+    finally:
+        watcher.kill()
+        watcher.wait()
+        if test in running(program.command[:1]):
+            os.kill(test, signal.SIGKILL)
 
 
-def check_end(soak: Soak, worker: str, victim: str) -> None:
-    soak.process.wait(PATIENCE)
-    assert soak.process.returncode != 0
-    wait_for(f"{victim} ended: no controller", lambda: parent_of(soak.controller) == 0)
-    wait_for(f"{victim} ended: no worker", lambda: not workers(worker))
-    wait_for(f"{victim} ended: no directory", lambda: not soak.directory.exists())
-    print(f"{victim} was ended: nobody and nothing is left")
+def check_end(run: Run, program: Program, ended: str) -> None:
+    run.watcher.wait(PATIENCE)
+    assert run.watcher.returncode != 0
+    wait_for(f"{ended} ended: nobody", lambda: not running([program.command[0], program.crowd[0]]))
+    wait_for(f"{ended} ended: no directory", lambda: not run.directory.exists())
+    print(f"{program.name}: {ended} was ended: nobody and nothing is left")
 
 
-def main(soak: str, worker: str) -> None:
-    worker = os.path.abspath(worker)
-    for victim, number in [
-        ("the controller", signal.SIGKILL),
-        ("the watcher", signal.SIGKILL),
-        ("the watcher", signal.SIGINT),
-        ("the controller", signal.SIGTERM),
-    ]:
-        running = start(soak, worker)
-        os.kill(running.controller if victim == "the controller" else running.process.pid, number)
-        check_end(running, worker, f"{victim}, by {number.name},")
+def main(*paths: str) -> None:
+    soak, worker, *others = map(os.path.abspath, paths)
+    programs = [
+        Program([soak, worker, "1000000", "120"], "soak", "round-0", (worker, 6), [*ENDS, (TEST, signal.SIGTERM)]),
+        *(Program([quiet, "10000000"], "corrupt", "alpha", (quiet, 3), ENDS) for quiet in others[:1]),
+        *(Program([step], "step", "alpha", (step, 4), ENDS) for step in others[1:]),
+    ]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # else whoever ignores them hands that on
+    for program in programs:
+        for victim, number in program.ends:
+            with started(program) as run:
+                os.kill(run.test if victim == TEST else run.watcher.pid, number)
+                check_end(run, program, f"{victim}, by {number.name},")
 
 
 if __name__ == "__main__":

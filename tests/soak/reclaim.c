@@ -13,10 +13,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "../c/check.h"
+#include "../c/watcher.h"
 #include "shmq/shmq.h"
 
 #define RECLAIM_FD 3
@@ -137,7 +137,7 @@ static void be_victim(void)
 
 static pid_t start_victim(enum find find)
 {
-    pid_t child;
+    pid_t child, parent = getpid();
 
     memset(told, 0, sizeof *told);
     told->find = find;
@@ -146,7 +146,7 @@ static pid_t start_victim(enum find find)
         told->delay_ns = 60000000 + (chance >> 33) % 50000000;
     child = vfork();
     if (child == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        watcher_follow(parent, SIGKILL);
         (void)execl(program, program, "victim", (char *)NULL);
         _exit(127);
     }
@@ -336,6 +336,7 @@ int main(int argc, char **argv)
     CHECK(rounds >= 1 && rounds * FINDS <= sizeof freed.ms / sizeof freed.ms[0]);
     snprintf(directory, sizeof directory, "/dev/shm/shmq-reclaim-%d", (int)getpid());
     CHECK_EQUAL(setenv("SHMQ_DIR", directory, 1), 0);
+    watcher_begin(directory, SIGKILL, NULL);
     fd = memfd_create("reclaim", 0);
     CHECK(fd >= 0 && ftruncate(fd, sizeof *told) == 0 && (fd == RECLAIM_FD || dup2(fd, RECLAIM_FD) == RECLAIM_FD));
     told = (struct told *)mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED, RECLAIM_FD, 0);

@@ -23,6 +23,7 @@ KILLS ?= 200000
 PYTHON_KILLS ?= 10000
 SECONDS ?= 600
 SOAK_PROGRAMS := build/c/soak build/c/soak_worker build/c/soak_worker_without
+WATCHED := build/corrupt/quiet $(if $(filter x86_64,$(shell uname -m)),build/c/single_step) # as the soak is (watcher.h)
 SOAK := build/c/soak build/c/soak_worker
 SOAK_PYTHON = $(BIN)/python tests/soak/worker.py $(CURDIR)
 
@@ -37,9 +38,9 @@ soak: $(SOAK_PROGRAMS) $(VENV)/built
 	$(SOAK) 0 $(SECONDS) build/soak.json $(SOAK_PYTHON) $(PYTHON_KILLS); $(SOAK_RECORD)
 
 soak-test: $(VENV)/built
-	$(BUILD) $(SOAK_PROGRAMS)
+	$(BUILD) $(SOAK_PROGRAMS) $(WATCHED)
 	tests/soak/self_test.sh build/c $(SOAK_MISSED)
-	$(BIN)/python tests/soak/killed.py $(SOAK)
+	$(BIN)/python tests/soak/killed.py $(SOAK) $(WATCHED)
 	$(SOAK) 100000 25
 	$(SOAK) 0 15 build/soak.json $(SOAK_PYTHON) 100000
 

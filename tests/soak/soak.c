@@ -6,11 +6,11 @@
  * programs are Python's, and it goes on until PYTHON_KILLS of those, too. Prints figures, and writes them to JSON. Ends
  * with 1 where anything was lost, doubled, torn or left, or hangs, which is said after $SOAK_PATIENCE seconds.
  *
- * Three processes see to it that nothing is left, whoever is killed: the watcher, the controller and the workers.
- * Workers die with the controller (PR_SET_PDEATHSIG), the watcher then removes the directory; the controller does,
- * should the watcher die.
+ * Nothing is left, whoever is killed (watcher.h): the controller ends when its watcher does, and the workers die with
+ * the controller.
  */
 #define _GNU_SOURCE
+#include "../c/watcher.h"
 #include "herd.h"
 #include "stage.h"
 
@@ -28,60 +28,12 @@ static struct herd herd;
 static struct stage stage;
 static struct account_tally total;
 static uint64_t leaked;
-static pid_t watched;
 static volatile sig_atomic_t told_to_end;
 
 static void be_told(int signal)
 {
     (void)signal;
     told_to_end = 1;
-}
-
-static void remove_directory(void)
-{
-    char command[sizeof directory + 16];
-
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    if (system(command) != 0)
-        perror(command);
-}
-
-/* ---- the watcher ------------------------------------------------------------------------------------------- */
-
-static void pass_on(int signal)
-{
-    (void)signal;
-    (void)kill(watched, SIGTERM);
-}
-
-/* Returns in the controller, its child. Workers that lose it become the watcher's, which waits for their end. */
-static void watch(void)
-{
-    int status, orphan;
-
-    snprintf(directory, sizeof directory, "/dev/shm/shmq-soak-%d", (int)getpid());
-    CHECK_EQUAL(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
-    watched = fork();
-    CHECK(watched >= 0);
-    if (watched == 0) {
-        CHECK_EQUAL(prctl(PR_SET_PDEATHSIG, SIGTERM), 0);
-        (void)signal(SIGTERM, be_told);
-        (void)signal(SIGINT, SIG_IGN); /* of a terminal, to all: the watcher tells */
-        return;
-    }
-    (void)signal(SIGINT, pass_on);
-    (void)signal(SIGTERM, pass_on);
-    CHECK_EQUAL(waitpid(watched, &status, 0), watched);
-    while (waitpid(-1, &orphan, 0) > 0)
-        continue;
-    if (status != 0)
-        remove_directory();
-    if (rmdir(directory) != 0 && errno != ENOENT) {
-        perror(directory);
-        status = 1;
-        remove_directory();
-    }
-    _exit(status != 0);
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------ */
@@ -205,7 +157,9 @@ int main(int argc, char **argv)
     double seconds;
 
     CHECK(argc >= 4);
-    watch();
+    snprintf(directory, sizeof directory, "/dev/shm/shmq-soak-%d", (int)getpid());
+    watcher_begin(directory, SIGTERM, NULL);
+    (void)signal(SIGTERM, be_told);
     make_ledger();
     start = shmq_os_now();
     herd.worker = argv[1];
@@ -230,7 +184,5 @@ int main(int argc, char **argv)
     if (argc > 4)
         write_json(argv[4], seconds);
     fflush(stdout);
-    if (told_to_end || herd.failed)
-        remove_directory();
     return told_to_end || herd.failed || leaked || account_faults(&total);
 }

@@ -9,9 +9,9 @@
 #define SHMQ_MAKING_LOOK_NS 500000u
 
 #include <stdarg.h>
-#include <sys/prctl.h>
 #include <time.h>
 
+#include "../c/watcher.h"
 #include "scenes.h"
 #include "trace.h"
 
@@ -45,39 +45,10 @@ static void out_of_time(int signal)
     _exit(1);
 }
 
-static pid_t watched;
-
-static void end_watched(int signal)
-{
-    (void)signal;
-    (void)kill(watched, SIGKILL);
-}
-
-/* The rest runs in a child. Whatever becomes of it, this process sees to it that nothing is left. */
-static void actors_watch(void)
-{
-    char command[sizeof world_directory + 16];
-    int status;
-
-    watched = fork();
-    CHECK(watched >= 0);
-    if (watched == 0) {
-        CHECK_EQUAL(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
-        return;
-    }
-    (void)signal(SIGINT, end_watched);
-    (void)signal(SIGTERM, end_watched);
-    CHECK_EQUAL(waitpid(watched, &status, 0), watched);
-    snprintf(command, sizeof command, "rm -rf %s", world_directory);
-    if (status != 0)
-        CHECK_EQUAL(system(command), 0);
-    _exit(status != 0);
-}
-
 static void actors_begin(void)
 {
     world_name();
-    actors_watch();
+    watcher_begin(world_directory, SIGKILL, NULL);
     world_begin();
     (void)signal(SIGALRM, out_of_time);
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

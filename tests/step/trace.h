@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "../c/check.h"
+#include "../c/watcher.h"
 
 #ifndef __x86_64__
 #error "written for x86-64: breakpoints and registers are its own"
@@ -115,12 +116,13 @@ static inline bool trace_continue(pid_t child)
 /* Start a child that is stopped at the beginning of its operation. */
 static inline pid_t trace_start(void (*body)(void))
 {
-    pid_t child;
+    pid_t child, tracer = getpid();
 
     fflush(NULL);
     child = fork();
     CHECK(child >= 0);
     if (child == 0) {
+        watcher_follow(tracer, SIGKILL);
         CHECK_EQUAL(ptrace(PTRACE_TRACEME, 0, 0, 0), 0);
         body();
         _exit(0);
