@@ -13,9 +13,9 @@
 #include <time.h>
 
 #include "account.h"
+#include "deaths.h"
 #include "payload.h"
 #include "progress.h"
-#include "reclaimed.h"
 #include "shmq/shmq.h"
 
 #define HERD_PATIENCE_S 10              /* a living worker that does not get on for so long of its own time hangs … */
@@ -42,7 +42,7 @@ struct herd_figures {
 struct herd {
     struct ledger *ledger;
     struct account account;
-    struct reclaimed reclaimed;
+    struct deaths deaths;
     struct member member[LEDGER_PAGES];
     uint32_t members, pythons, shift;
     uint32_t next_life;
@@ -150,12 +150,12 @@ static void herd_kill(struct herd *herd, struct member *member)
     uint64_t attached = ledger_load(&member->page->attached), now;
 
     if (attached && member->python)
-        attached = herd_find(herd->reclaimed.map, member->pid);
+        attached = herd_find(herd->deaths.map, member->pid);
     now = shmq_os_now();
     CHECK_EQUAL(kill(member->pid, SIGKILL), 0);
     member->state = MEMBER_KILLED;
     if (attached)
-        reclaimed_watch(&herd->reclaimed, (uint32_t)attached - 1, (uint32_t)(attached >> 32), now);
+        deaths_watch(&herd->deaths, (uint32_t)attached - 1, (uint32_t)(attached >> 32), now);
 }
 
 static void herd_crashed(struct herd *herd, const struct member *member, int status)
@@ -303,7 +303,7 @@ static void herd_look_at_each(struct herd *herd, uint64_t now)
         if (stands[i])
             progress_stand(&herd->member[i].progress, sight[i], elapsed, starved);
     if (!starved)
-        herd->reclaimed.fair_ns += elapsed;
+        herd->deaths.fair_ns += elapsed;
 }
 
 /* Look who got on. */
@@ -321,7 +321,7 @@ static void herd_look(struct herd *herd, uint64_t now)
             return;
         }
     }
-    if (reclaimed_none_for(&herd->reclaimed, herd->patience_ns, HERD_CLOCK_NS))
+    if (deaths_none_for(&herd->deaths, herd->patience_ns, HERD_CLOCK_NS))
         herd_hung(herd, "nobody recovers a dead process");
 }
 
@@ -369,7 +369,7 @@ static bool herd_turn(struct herd *herd)
             busy = true;
         }
     }
-    reclaimed_look(&herd->reclaimed);
+    deaths_look(&herd->deaths);
     herd_look(herd, now);
     return busy;
 }
@@ -399,7 +399,7 @@ static void herd_dismiss(struct herd *herd, enum phase phase)
             }
             left += member->state != MEMBER_NONE && (phase == PHASE_END || !herd_stays(member));
         }
-        reclaimed_look(&herd->reclaimed);
+        deaths_look(&herd->deaths);
         herd_look(herd, shmq_os_now());
         shmq_os_pause(200000);
     }

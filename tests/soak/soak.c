@@ -88,7 +88,7 @@ static void play_round(const struct goal *goal, uint32_t number)
     snprintf(herd.ledger->directory, sizeof herd.ledger->directory, "%s", directory);
     snprintf(herd.ledger->region, sizeof herd.ledger->region, "%s", name);
     account_begin(&herd.account, herd.next_life);
-    herd.reclaimed.map = &stage.region.map;
+    herd.deaths.map = &stage.region.map;
     ledger_store(&herd.ledger->phase, PHASE_RUN);
     while (!herd.failed && !reached(goal) && shmq_os_now() - start < ROUND_NS
         && herd.figures.kills + herd.figures.python_kills - killed < ROUND_KILLS)
@@ -99,7 +99,7 @@ static void play_round(const struct goal *goal, uint32_t number)
     if (!herd.failed)
         drain();
     if (!herd.failed) {
-        reclaimed_look(&herd.reclaimed);
+        deaths_look(&herd.deaths);
         account_judge(&herd.account);
         leaked += stage_end(&stage, directory);
     }
@@ -118,8 +118,8 @@ static void tell(FILE *file, const char *format, double seconds)
         NUMBER(figures->inside), NUMBER(figures->frozen), NUMBER(total.messages), NUMBER(total.deliveries),
         NUMBER(total.redelivered), NUMBER(total.perhaps), NUMBER(total.lost), NUMBER(total.duplicated),
         NUMBER(total.torn), NUMBER(total.disordered + total.unsent), NUMBER(leaked), NUMBER(figures->hung),
-        NUMBER(figures->crashed), reclaimed_ms(&herd.reclaimed, 0.5), reclaimed_ms(&herd.reclaimed, 0.99),
-        reclaimed_ms(&herd.reclaimed, 1), seconds);
+        NUMBER(figures->crashed), deaths_ms(&herd.deaths, 0.5), deaths_ms(&herd.deaths, 0.99),
+        deaths_ms(&herd.deaths, 1), seconds);
 #undef NUMBER
 }
 
