@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* orders: play each scene in all its executions, with its orders as they are; then with only those that orders.h says
  * that it needs, all others relaxed, which must do; then without each of them, which must be reported.
- * orders full: only the first, every schedule of two threads, and one preemption more of three. Long.
+ * orders full [SCENE]: only the first, every schedule of two threads, and one preemption more of three. Long.
  * orders show SCENE: the failing execution of a scene, with the names of its steps.
  * orders find [SCENE]: rows for orders.h.
  */
@@ -147,13 +147,18 @@ static const struct stage_scene *scene_named(const char *name)
     return NULL;
 }
 
-static unsigned play_all(void)
+/* All scenes, or the one. */
+static unsigned play_all(const struct stage_scene *only)
 {
     unsigned failures = 0;
 
     orders_as_they_are();
     for (unsigned i = 0; i < SCENES; i++) {
-        enum verdict verdict = play(&scenes[i]);
+        enum verdict verdict;
+
+        if (only && only != &scenes[i])
+            continue;
+        verdict = play(&scenes[i]);
 
         met[i] = report->seen;
         printf("%-28s %u threads, %s: %s, %llu executions, %u words shared\n", scenes[i].name, scenes[i].threads,
@@ -267,41 +272,53 @@ static void find(unsigned number, enum direction direction)
     }
 }
 
+static int usage(const char *wrong)
+{
+    fprintf(stderr, "orders: %s%s\norders [full [SCENE] | show SCENE | find [SCENE]]\n", wrong,
+        ": neither a scene nor anything else that orders does");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
+    const struct stage_scene *only = argc > 2 ? scene_named(argv[2]) : NULL;
+    const char *what = argc > 1 ? argv[1] : "";
+    bool finding = strcmp(what, "find") == 0, showing = strcmp(what, "show") == 0;
     unsigned failures = 0;
     time_t began = time(NULL);
 
+    full = strcmp(what, "full") == 0;
+    if (argc > 1 && !full && !finding && !showing)
+        return usage(what);
+    if (argc > 3 || (argc > 2 && !only) || (showing && !only))
+        return usage(argv[argc - 1]);
     report = (struct stage_report *)mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
         0);
     orders = (struct stage_orders *)mmap(NULL, sizeof *orders, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
         0);
     if (report == MAP_FAILED || orders == MAP_FAILED)
         return 2;
-    if (argc == 3 && strcmp(argv[1], "show") == 0 && scene_named(argv[2])) {
+    if (showing) {
         orders_as_they_are();
-        failures = play(scene_named(argv[2])) != HOLDS;
+        failures = play(only) != HOLDS;
         if (failures)
-            play_once(scene_named(argv[2]), true);
+            play_once(only, true);
         return failures ? 1 : 0;
     }
-    full = argc == 2 && strcmp(argv[1], "full") == 0;
-    failures = play_all();
-    if (full) {
-        printf("%u failures, %.0f s\n", failures, difftime(time(NULL), began));
+    failures = play_all(only);
+    if (finding) {
+        for (unsigned i = 0; i < SCENES; i++) {
+            if (only && only != &scenes[i])
+                continue;
+            find(i, FORWARDS);
+            find(i, BACKWARDS);
+        }
         return failures ? 1 : 0;
     }
-    if (argc > 1 && strcmp(argv[1], "find") == 0) {
-        for (unsigned i = 0; i < SCENES; i++)
-            if (argc == 2 || strcmp(argv[2], scenes[i].name) == 0) {
-                find(i, FORWARDS);
-                find(i, BACKWARDS);
-            }
-        return failures ? 1 : 0;
-    }
-    for (unsigned i = 0; i < SCENES; i++)
+    for (unsigned i = 0; !full && i < SCENES; i++)
         failures += check_needed(i, 1) + check_needed(i, 2);
-    failures += check_complete();
+    if (!full)
+        failures += check_complete();
     printf("%u failures, %.0f s\n", failures, difftime(time(NULL), began));
     return failures ? 1 : 0;
 }

@@ -34,16 +34,28 @@
     NEEDS("sleeping receiver", 1, S2, CAS, SLOT, SEQ_CST, SEQ_CST)                                                    \
     NEEDS("sleeping receiver", 1, S3, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                                  \
     NEEDS("sleeping receiver", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                                 \
+    NEEDS("a receiver is woken", 1, READ, LOAD, SLOT, SEQ_CST, SEQ_CST)                                               \
+    NEEDS("a receiver is woken", 1, S2, CAS, SLOT, SEQ_CST, SEQ_CST)                                                  \
+    NEEDS("a receiver is woken", 1, S3, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                                \
+    NEEDS("a receiver is woken", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                               \
     NEEDS("sleeping sender", 1, READ, LOAD, SLOT, SEQ_CST, SEQ_CST)                                                   \
     NEEDS("sleeping sender", 1, R2, CAS, SLOT, SEQ_CST, SEQ_CST)                                                      \
     NEEDS("sleeping sender", 1, R4, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                                    \
     NEEDS("sleeping sender", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                                   \
+    NEEDS("a sender is woken", 1, READ, LOAD, SLOT, SEQ_CST, SEQ_CST)                                                 \
+    NEEDS("a sender is woken", 1, R2, CAS, SLOT, SEQ_CST, SEQ_CST)                                                    \
+    NEEDS("a sender is woken", 1, R4, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                                  \
+    NEEDS("a sender is woken", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                                 \
     NEEDS("publish", 1, READ, LOAD, SLOT, SEQ_CST, ACQ_REL)                                                           \
     NEEDS("publish", 1, S2, CAS, SLOT, SEQ_CST, ACQ_REL)                                                              \
+    NEEDS("publish and receive", 1, READ, LOAD, SLOT, SEQ_CST, ACQ_REL)                                               \
+    NEEDS("publish and receive", 1, S2, CAS, SLOT, SEQ_CST, ACQ_REL)                                                  \
     NEEDS("publish and unsubscribe", 1, READ, LOAD, SLOT, SEQ_CST, SEQ_CST)                                           \
     NEEDS("publish and unsubscribe", 1, S2, CAS, SLOT, SEQ_CST, SEQ_CST)                                              \
     NEEDS("publish and unsubscribe", 1, T_OPEN, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                        \
     NEEDS("publish and unsubscribe", 1, QC1, CAS, FLAGS, SEQ_CST, SEQ_CST)                                            \
+    NEEDS("two give back in two words", 1, T_CLEAR, CAS, TICKETS, SEQ_CST, SEQ_CST)                                   \
+    NEEDS("two give back in two words", 1, T_ZERO, LOAD, TICKETS, SEQ_CST, SEQ_CST)                                   \
     NEEDS("last ticket", 1, A_RECHECK, LOAD, BUDDY, ACQUIRE, ACQ_REL)                                                 \
     NEEDS("last ticket", 1, F1, FETCH, BUDDY, ACQ_REL, ACQ_REL)                                                       \
     NEEDS("last ticket", 1, T_CLEAR, CAS, TICKETS, SEQ_CST, ACQ_REL)                                                  \
@@ -68,6 +80,10 @@
     NEEDS("requeue and a sleeper", 1, READ, LOAD, REQUEUED, SEQ_CST, SEQ_CST)                                         \
     NEEDS("requeue and a sleeper", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                             \
     NEEDS("requeue and a sleeper", 1, C4_RQ, FETCH, REQUEUED, SEQ_CST, SEQ_CST)                                       \
+    NEEDS("requeue wakes", 1, READ, LOAD, FLAGS, SEQ_CST, SEQ_CST)                                                    \
+    NEEDS("requeue wakes", 1, READ, LOAD, REQUEUED, SEQ_CST, SEQ_CST)                                                 \
+    NEEDS("requeue wakes", 1, W1, FETCH, FLAGS, SEQ_CST, SEQ_CST)                                                     \
+    NEEDS("requeue wakes", 1, C4_RQ, FETCH, REQUEUED, SEQ_CST, SEQ_CST)                                               \
     NEEDS("requeue and delete", 1, READ, LOAD, BLOCK, SEQ_CST, SEQ_CST)                                               \
     NEEDS("requeue and delete", 1, QC1, CAS, FLAGS, SEQ_CST, SEQ_CST)                                                 \
     NEEDS("requeue and delete", 1, C3_REQUEUE, CAS, BLOCK, SEQ_CST, SEQ_CST)                                          \

@@ -291,6 +291,20 @@ static void sleeper_act(unsigned thread)
 
 static void sleeper_check(void) { STAGE_REQUIRE(W.result[1] == SHMQ_OK); }
 
+/* Only the wait: it comes to its end whatever the other does, and then what it waited for is there. */
+static void wake_act(unsigned thread)
+{
+    if (thread == 0)
+        STAGE_REQUIRE(scene_send(0, 0) == SHMQ_OK);
+    else
+        shmq_await_sleep(&stage.map, &W.ref[1], true, UINT64_MAX);
+}
+
+static void wake_check(void)
+{
+    STAGE_REQUIRE(shmq_receive(&W.actor[1], &W.ref[1], &W.message[1]) == SHMQ_OK);
+}
+
 static void room_act(unsigned thread)
 {
     if (thread == 1) {
@@ -303,6 +317,16 @@ static void room_act(unsigned thread)
 }
 
 static void room_check(void) { STAGE_REQUIRE(W.result[0] == SHMQ_OK && W.result[1] == SHMQ_OK); }
+
+static void room_wake_act(unsigned thread)
+{
+    if (thread == 1)
+        STAGE_REQUIRE(scene_receive(1, 1) == SHMQ_OK);
+    else
+        shmq_await_sleep(&stage.map, &W.ref[0], false, UINT64_MAX);
+}
+
+static void room_wake_check(void) { STAGE_REQUIRE(scene_send(0, 0) == SHMQ_OK); }
 
 static void two_sleepers_act(unsigned thread)
 {
@@ -391,6 +415,21 @@ static void publish_check(void)
     STAGE_REQUIRE(W.actor[1].cache.blocks || scene_state(0) == SHMQ_STATE_FREE);
 }
 
+static void publish_receive_act(unsigned thread)
+{
+    if (thread == 0)
+        scene_publish(0, 0);
+    else
+        scene_receive(1, 1);
+}
+
+static void publish_receive_check(void)
+{
+    STAGE_REQUIRE(W.count == 1 && (W.result[1] == SHMQ_OK || W.result[1] == SHMQ_EMPTY));
+    STAGE_REQUIRE(shmq_receive(&W.actor[1], &W.ref[1], &W.message[2])
+        == (W.result[1] == SHMQ_OK ? SHMQ_EMPTY : SHMQ_OK));
+}
+
 static void unsubscribe_act(unsigned thread)
 {
     if (thread == 0)
@@ -435,6 +474,18 @@ static void last_ticket_check(void)
 {
     STAGE_REQUIRE((W.result[0] == SHMQ_OK) + (W.result[1] == SHMQ_OK) == 1);
     STAGE_REQUIRE(W.actor[0].corrupt + W.actor[1].corrupt == 0);
+}
+
+static void give_back_act(unsigned thread)
+{
+    STAGE_REQUIRE(stage_look(W.hold[0].block) == 40);
+    STAGE_REQUIRE(shmq_release(&W.actor[thread], &W.message[2 + thread].hold) == SHMQ_OK);
+}
+
+static void give_back_check(void)
+{
+    STAGE_REQUIRE(scene_state(0) == SHMQ_STATE_FREE && W.actor[0].corrupt + W.actor[1].corrupt == 0);
+    STAGE_REQUIRE(shmq_loan(&W.actor[2], 1, &W.hold[1]) == SHMQ_OK && W.hold[1].block == W.hold[0].block);
 }
 
 static void edit_act(unsigned thread)
@@ -498,6 +549,14 @@ static void requeue_sleeper_act(unsigned thread)
         scene_requeue();
     else
         scene_receive_or_sleep(1, 1);
+}
+
+static void requeue_wake_act(unsigned thread)
+{
+    if (thread == 0)
+        scene_requeue();
+    else
+        shmq_await_sleep(&stage.map, &W.ref[1], true, UINT64_MAX);
 }
 
 static void requeue_delete_act(unsigned thread)
@@ -577,8 +636,8 @@ static void crowd_check(void)
 #define ALL (-1)
 static const struct stage_scene scenes[] = {
     { "hand over", 2, ALL, handover_set_up, handover_act, handover_check },
-    { "reuse", 2, 3, reuse_set_up, reuse_act, reuse_check },
-    { "two receivers", 2, 4, receivers_set_up, receivers_act, receivers_check },
+    { "reuse", 2, ALL, reuse_set_up, reuse_act, reuse_check },
+    { "two receivers", 2, ALL, receivers_set_up, receivers_act, receivers_check },
     { "two senders", 2, ALL, senders_set_up, senders_act, senders_check },
     { "depth one", 2, ALL, depth_set_up, depth_act, depth_check },
     { "stale slot", 2, ALL, stale_set_up, stale_act, stale_check },
@@ -586,16 +645,22 @@ static const struct stage_scene scenes[] = {
     { "send and shut down", 2, ALL, delete_set_up, shut_act, shut_check },
     { "the last message", 2, ALL, handover_set_up, last_act, last_check },
     { "sleeping receiver", 2, 4, handover_set_up, sleeper_act, sleeper_check },
+    { "a receiver is woken", 2, ALL, handover_set_up, wake_act, wake_check },
     { "sleeping sender", 2, 4, depth_set_up, room_act, room_check },
-    { "sleeper is told", 2, 4, count_set_up, told_act, told_check },
+    { "a sender is woken", 2, 4, depth_set_up, room_wake_act, room_wake_check },
+    { "sleeper is told", 2, ALL, count_set_up, told_act, told_check },
     { "publish", 2, 4, publish_set_up, publish_act, publish_check },
+    { "publish and receive", 2, ALL, publish_set_up, publish_receive_act, publish_receive_check },
     { "publish and unsubscribe", 2, 4, publish_set_up, unsubscribe_act, unsubscribe_check },
+    { "two give back", 2, ALL, held_set_up, give_back_act, give_back_check },
+    { "two give back in two words", 2, 5, held_apart_set_up, give_back_act, give_back_check },
     { "last ticket", 2, 3, held_set_up, last_ticket_act, last_ticket_check },
     { "last tickets of two words", 2, 3, held_apart_set_up, last_ticket_act, last_ticket_check },
-    { "edit", 2, 4, held_set_up, edit_act, edit_check },
+    { "edit", 2, ALL, held_set_up, edit_act, edit_check },
     { "requeue", 2, ALL, requeue_set_up, requeue_act, requeue_check },
     { "requeue and a sleeper", 2, 3, requeue_set_up, requeue_sleeper_act, sleeper_check },
-    { "requeue and delete", 2, 4, requeue_set_up, requeue_delete_act, requeue_delete_check },
+    { "requeue wakes", 2, ALL, requeue_set_up, requeue_wake_act, wake_check },
+    { "requeue and delete", 2, ALL, requeue_set_up, requeue_delete_act, requeue_delete_check },
     { "two receivers, one requeued", 2, ALL, requeued_set_up, requeued_act, receivers_check },
     { "drops are counted", 2, ALL, count_set_up, count_act, count_check },
     { "two senders, a receiver", 3, 2, trio_set_up, trio_act, trio_check },
