@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* orders: play each scene in all its executions, with its orders as they are; then with only those that orders.h says
- * that it needs, all others relaxed, which must do; then without each of them, which must be reported.
+ * that it needs, all others relaxed, which must do; then without each of them, and without each step that orders.h says
+ * that it misses, which must be reported.
  * orders full [SCENE]: only the first, every schedule of two threads, and one preemption more of three. Long.
  * orders show SCENE: the failing execution of a scene, with the names of its steps.
- * orders find [SCENE]: rows for orders.h.
+ * orders find [SCENE]: rows for orders.h; of those without a step one is enough.
  */
 #include <sys/wait.h>
 #include <time.h>
@@ -37,6 +38,20 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
+/* A step that a scene misses when it is left out. */
+struct missed {
+    const char *scene;
+    enum shmq_step step;
+    enum stage_leaving leaving;
+};
+
+static const struct missed missed[] = {
+#define MISSED(scene, step, leaving) { scene, SHMQ_##step, STAGE_##leaving },
+    MISSED_STEPS(MISSED)
+#undef MISSED
+};
+#define MISSED_ROWS (sizeof missed / sizeof missed[0])
+
 /* How the accesses that a scene needs are looked for: which are weakened first. */
 enum direction { FORWARDS, BACKWARDS };
 
@@ -45,6 +60,7 @@ static struct stage_orders *orders;
 static struct stage_seen met[SCENES];
 
 static const char *const kind_names[] = { "LOAD", "STORE", "CAS", "FETCH" };
+static const char *const leaving_names[] = { "APART", "UNDONE" };
 static const char *const order_names[] = { "RELAXED", "ACQUIRE", "RELEASE", "ACQ_REL", "SEQ_CST" };
 static const char *const place_names[] = {
 #define PLACE_NAME(name) #name,
@@ -214,11 +230,58 @@ static unsigned check_needed(unsigned number, int way)
     return failures;
 }
 
-/* Has each access that some scene met a row, and each row such an access? */
+/* Play it without the step, all orders as they are. */
+static enum verdict play_without(const struct stage_scene *scene, enum shmq_step step, enum stage_leaving leaving)
+{
+    enum verdict verdict;
+
+    orders_as_they_are();
+    orders->left_out = step;
+    orders->leaving = leaving;
+    verdict = play(scene);
+    orders->left_out = SHMQ_READ;
+    return verdict;
+}
+
+/* The steps that the scene is said to miss. One that misses neither an order nor a step may see nothing at all. */
+static unsigned check_missed(unsigned number)
+{
+    const struct stage_scene *scene = &scenes[number];
+    unsigned failures = 0, shown = 0;
+
+    for (unsigned i = 0; i < ROWS; i++)
+        shown += rows[i].scene && strcmp(rows[i].scene, scene->name) == 0;
+    for (unsigned i = 0; i < MISSED_ROWS; i++) {
+        const struct missed *row = &missed[i];
+        bool reported;
+
+        if (strcmp(row->scene, scene->name) != 0)
+            continue;
+        reported = play_without(scene, row->step, row->leaving) == REPORTED;
+        printf("%-28s %s when %s is %s\n", scene->name, reported ? "fails, as it must," : "DOES NOT FAIL",
+            stage_step_name(row->step), leaving_names[row->leaving]);
+        failures += !reported;
+        shown++;
+    }
+    if (shown)
+        return failures;
+    printf("%s: has no row, so nothing shows that it can fail\n", scene->name);
+    return failures + 1;
+}
+
+/* Has each access that some scene met a row, and each row such an access and a scene that is there? */
 static unsigned check_complete(void)
 {
     unsigned failures = 0;
 
+    for (unsigned i = 0; i < ROWS + MISSED_ROWS; i++) {
+        const char *name = i < ROWS ? rows[i].scene : missed[i - ROWS].scene;
+
+        if (!name || scene_named(name))
+            continue;
+        printf("%s: a row of no scene\n", name);
+        failures++;
+    }
     each_access([&failures](stage_access access) {
         bool any = false, spare = false, needed = false;
 
@@ -266,10 +329,22 @@ static void find(unsigned number, enum direction direction)
                 break;
         }
         if (*order_of(access) != SHMQ_RELAXED)
-            printf("    NEEDS(\"%s\", %s, %s) \\\n", scenes[number].name, access_name(access),
-                order_names[*order_of(access) == SHMQ_SEQ_CST ? SHMQ_SEQ_CST : SHMQ_ACQ_REL]);
+            printf("    NEEDS(\"%s\", %d, %s, %s) \\\n", scenes[number].name, direction == FORWARDS ? 1 : 2,
+                access_name(access), order_names[*order_of(access) == SHMQ_SEQ_CST ? SHMQ_SEQ_CST : SHMQ_ACQ_REL]);
         fflush(stdout);
     }
+}
+
+/* The steps that it misses. */
+static void find_missed(unsigned number)
+{
+    for (int step = SHMQ_READ + 1; step < SHMQ_STEP_COUNT; step++)
+        for (int leaving = STAGE_APART; leaving <= STAGE_UNDONE; leaving++)
+            if (met[number].step[step]
+                && play_without(&scenes[number], (enum shmq_step)step, (enum stage_leaving)leaving) == REPORTED)
+                printf("    MISSED(\"%s\", %s, %s) \\\n", scenes[number].name,
+                    stage_step_name((enum shmq_step)step), leaving_names[leaving]);
+    fflush(stdout);
 }
 
 static int usage(const char *wrong)
@@ -312,11 +387,12 @@ int main(int argc, char **argv)
                 continue;
             find(i, FORWARDS);
             find(i, BACKWARDS);
+            find_missed(i);
         }
         return failures ? 1 : 0;
     }
     for (unsigned i = 0; !full && i < SCENES; i++)
-        failures += check_needed(i, 1) + check_needed(i, 2);
+        failures += check_needed(i, 1) + check_needed(i, 2) + check_missed(i);
     if (!full)
         failures += check_complete();
     printf("%u failures, %.0f s\n", failures, difftime(time(NULL), began));

@@ -147,7 +147,7 @@ static void senders_check(void)
     STAGE_REQUIRE(shmq_receive(&W.actor[2], &W.ref[2], &W.message[2]) == SHMQ_EMPTY);
 }
 
-/* ---- depth one: two senders, and only one message may stand there ---- */
+/* ---- depth one: only one message may stand there ---- */
 
 static void depth_set_up(void)
 {
@@ -160,7 +160,8 @@ static void depth_act(unsigned thread)
 {
     if (thread == 0) {
         stage_fill(W.hold[0].block, 40);
-        scene_send(0, 0);
+        if (scene_send(0, 0) == SHMQ_OK)
+            STAGE_REQUIRE(shmq_block_state(stage_newest(&stage.map.block[W.hold[2].block].word)) != SHMQ_STATE_QUEUED);
     } else if (scene_receive(1, 1) == SHMQ_OK) {
         shmq_release(&W.actor[1], &W.message[1].hold);
     }
@@ -171,6 +172,29 @@ static void depth_check(void)
     STAGE_REQUIRE(W.result[1] == SHMQ_OK && (W.result[0] == SHMQ_OK || W.result[0] == SHMQ_FULL));
     STAGE_REQUIRE(shmq_receive(&W.actor[1], &W.ref[1], &W.message[0])
         == (W.result[0] == SHMQ_OK ? SHMQ_OK : SHMQ_EMPTY));
+}
+
+static void depth_two_set_up(void)
+{
+    scene_open(1);
+    scene_loan(0, 0);
+    scene_loan(1, 1);
+}
+
+static void depth_two_act(unsigned thread)
+{
+    stage_fill(W.hold[thread].block, 40 + thread);
+    scene_send(thread, thread);
+}
+
+static void depth_two_check(void)
+{
+    unsigned second = W.result[1] == SHMQ_OK;
+
+    STAGE_REQUIRE(W.result[second] == SHMQ_OK && W.result[!second] == SHMQ_FULL);
+    STAGE_REQUIRE(shmq_receive(&W.actor[2], &W.ref[2], &W.message[2]) == SHMQ_OK
+        && W.message[2].label == 40 + second);
+    STAGE_REQUIRE(shmq_receive(&W.actor[2], &W.ref[2], &W.message[3]) == SHMQ_EMPTY);
 }
 
 /* ---- a slot that a dead taker left: a sender and a receiver clear it at once ---- */
@@ -640,6 +664,7 @@ static const struct stage_scene scenes[] = {
     { "two receivers", 2, ALL, receivers_set_up, receivers_act, receivers_check },
     { "two senders", 2, ALL, senders_set_up, senders_act, senders_check },
     { "depth one", 2, ALL, depth_set_up, depth_act, depth_check },
+    { "two senders, depth one", 2, ALL, depth_two_set_up, depth_two_act, depth_two_check },
     { "stale slot", 2, ALL, stale_set_up, stale_act, stale_check },
     { "send and delete", 2, ALL, delete_set_up, delete_act, delete_check },
     { "send and shut down", 2, ALL, delete_set_up, shut_act, shut_check },
@@ -649,7 +674,7 @@ static const struct stage_scene scenes[] = {
     { "sleeping sender", 2, 4, depth_set_up, room_act, room_check },
     { "a sender is woken", 2, 4, depth_set_up, room_wake_act, room_wake_check },
     { "sleeper is told", 2, ALL, count_set_up, told_act, told_check },
-    { "publish", 2, 4, publish_set_up, publish_act, publish_check },
+    { "publish", 2, ALL, publish_set_up, publish_act, publish_check },
     { "publish and receive", 2, ALL, publish_set_up, publish_receive_act, publish_receive_check },
     { "publish and unsubscribe", 2, 4, publish_set_up, unsubscribe_act, unsubscribe_check },
     { "two give back", 2, ALL, held_set_up, give_back_act, give_back_check },

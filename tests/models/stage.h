@@ -7,7 +7,8 @@
  * only read, stays plain memory and makes no interleavings. Which words those are is learnt: where one more shows, the
  * search begins again. The region is set up once, and put back before each execution from a journal of its writes.
  *
- * Accesses of one kind (step, kind, place, order) can be made weaker, to show that some scene notices.
+ * Accesses of one kind (step, kind, place, order) can be made weaker, and a step can be left out, to show that some
+ * scene notices.
  */
 #ifndef STAGE_H
 #define STAGE_H
@@ -58,13 +59,23 @@ struct stage_access {
     enum shmq_order order;
 };
 
-/* To which order each kind of access is weakened. SHMQ_ACQ_REL stands for acquire of a load and release of a store. */
+/* How a step is left out. APART: a compare-and-swap, or a fetch, loads and stores in two steps, so that what another
+ * writes in between is lost. UNDONE: it claims success and writes nothing, a store writes nothing, and a load returns
+ * what the thread met there last. */
+enum stage_leaving { STAGE_APART, STAGE_UNDONE };
+
+/* To which order each kind of access is weakened. SHMQ_ACQ_REL stands for acquire of a load and release of a store.
+ *
+ * One step can be left out, whatever it accesses. READ: none is. */
 struct stage_orders {
     uint8_t to[SHMQ_STEP_COUNT][STAGE_KINDS][STAGE_PLACE_COUNT][STAGE_ORDERS];
+    enum shmq_step left_out;
+    enum stage_leaving leaving;
 };
 
-/* Which accesses to cells a scene met. */
+/* Which steps a scene met, and which accesses to cells. */
 struct stage_seen {
+    bool step[SHMQ_STEP_COUNT];
     bool met[SHMQ_STEP_COUNT][STAGE_KINDS][STAGE_PLACE_COUNT][STAGE_ORDERS];
 };
 
@@ -111,6 +122,7 @@ struct stage {
     bool set;               /* writes are noted in the journal */
     bool grown;             /* one more word has become a cell in this execution */
     uint64_t *cell_word[STAGE_CELLS];
+    uint64_t last[STAGE_ACTORS][STAGE_CELLS];   /* what each thread met there last */
     alignas(stage_cell) unsigned char cell[STAGE_CELLS][sizeof(stage_cell)];
     unsigned cells;
     int16_t cell_of[STAGE_WORDS];   /* its number + 1 */
@@ -176,6 +188,12 @@ static inline const char *stage_step_name(enum shmq_step step)
 #undef STAGE_STEP_NAME
 
     return names[step];
+}
+
+/* Is the step left out, and so? Not while the scene is set. */
+static inline bool stage_leaves(enum shmq_step step, enum stage_leaving leaving)
+{
+    return stage.acting && step != SHMQ_READ && step == stage.orders->left_out && leaving == stage.orders->leaving;
 }
 
 /* A thread has failed its part; the execution ends here. */
@@ -249,8 +267,24 @@ static inline rl::memory_order stage_order(const struct stage_access *access)
     return orders[order];
 }
 
+/* What the running thread met last in the cell. */
+static inline uint64_t *stage_last(const stage_cell *cell)
+{
+    return &stage.last[rl::ctx().threadx_->index_][cell - stage_cell_at(0)];
+}
+
+/* What the word holds by now, whatever a thread would see. No access. */
+static inline uint64_t stage_newest(const uint64_t *word)
+{
+    int16_t cell = stage.cell_of[stage_index(word)];
+
+    return stage.acting && cell > 0 ? stage_cell_at((unsigned)cell - 1)->debug_value() : *word;
+}
+
 #define STAGE_ACCESS(word, step, kind, order) \
     struct stage_access access = { step, kind, stage_place_of(word), order }; \
+    if (stage.acting)                                                         \
+        stage.seen->step[step] = true;                                        \
     rl::debug_info info(stage_step_name(step), "step", (unsigned)access.place)
 
 uint64_t shmq_sim_load(const uint64_t *word, enum shmq_step step, enum shmq_order order)
@@ -258,7 +292,11 @@ uint64_t shmq_sim_load(const uint64_t *word, enum shmq_step step, enum shmq_orde
     stage_cell *cell = stage_meet(const_cast<uint64_t *>(word), false);
     STAGE_ACCESS(word, step, STAGE_LOAD, order);
 
-    return cell ? cell->load(stage_order(&access), info) : *word;
+    if (!cell)
+        return *word;
+    if (!stage_leaves(step, STAGE_UNDONE))
+        *stage_last(cell) = cell->load(stage_order(&access), info);
+    return *stage_last(cell);
 }
 
 void shmq_sim_store(uint64_t *word, uint64_t value, enum shmq_step step, enum shmq_order order)
@@ -266,6 +304,8 @@ void shmq_sim_store(uint64_t *word, uint64_t value, enum shmq_step step, enum sh
     stage_cell *cell = stage_meet(word, true);
     STAGE_ACCESS(word, step, STAGE_STORE, order);
 
+    if (stage_leaves(step, STAGE_UNDONE))
+        return;
     if (cell)
         cell->store(value, stage_order(&access), info);
     else
@@ -277,6 +317,14 @@ bool shmq_sim_cas(uint64_t *word, uint64_t expected, uint64_t desired, enum shmq
     stage_cell *cell = stage_meet(word, true);
     STAGE_ACCESS(word, step, STAGE_CAS, order);
 
+    if (stage_leaves(step, STAGE_UNDONE))
+        return true;
+    if (cell && stage_leaves(step, STAGE_APART)) {
+        if (cell->load(rl::mo_seq_cst, info) != expected)
+            return false;
+        cell->store(desired, rl::mo_seq_cst, info);
+        return true;
+    }
     if (cell) {
         rl::memory_order success = stage_order(&access);
 
@@ -289,22 +337,29 @@ bool shmq_sim_cas(uint64_t *word, uint64_t expected, uint64_t desired, enum shmq
     return true;
 }
 
-#define STAGE_FETCH(name, type, changed) \
+#define STAGE_FETCH(name, type, operation) \
     uint64_t shmq_sim_fetch_##name(uint64_t *word, uint64_t operand, enum shmq_step step, enum shmq_order order)     \
     {                                                                                                               \
         stage_cell *cell = stage_meet(word, true);                                                                  \
         uint64_t old = *word;                                                                                       \
         STAGE_ACCESS(word, step, STAGE_FETCH, order);                                                               \
                                                                                                                     \
+        if (stage_leaves(step, STAGE_UNDONE))                                                                       \
+            return cell ? cell->load(rl::mo_seq_cst, info) : old;                                                   \
+        if (cell && stage_leaves(step, STAGE_APART)) {                                                              \
+            old = cell->load(rl::mo_seq_cst, info);                                                                 \
+            cell->store(old operation operand, rl::mo_seq_cst, info);                                               \
+            return old;                                                                                             \
+        }                                                                                                           \
         if (cell)                                                                                                   \
             return cell->rmw(rl::rmw_type_t<rl::type>(), operand, stage_order(&access), info);                      \
-        stage_write(word, changed);                                                                                 \
+        stage_write(word, old operation operand);                                                                   \
         return old;                                                                                                 \
     }
 
-STAGE_FETCH(or, rmw_type_or, old | operand)
-STAGE_FETCH(and, rmw_type_and, old & operand)
-STAGE_FETCH(add, rmw_type_add, old + operand)
+STAGE_FETCH(or, rmw_type_or, |)
+STAGE_FETCH(and, rmw_type_and, &)
+STAGE_FETCH(add, rmw_type_add, +)
 
 /* ---- the operating system --------------------------------------------------------------------------------- */
 
@@ -384,6 +439,8 @@ static inline void stage_raise(void)
     for (unsigned i = 0; i < stage.cells; i++) {
         stage.cell_of[stage_index(stage.cell_word[i])] = (int16_t)(i + 1);
         ::new (stage.cell[i]) stage_cell(*stage.cell_word[i]);
+        for (unsigned thread = 0; thread < STAGE_ACTORS; thread++)
+            stage.last[thread][i] = *stage.cell_word[i];
     }
     for (uint32_t block = 0; block < STAGE_GRANULES; block++)
         ::new (stage.payload[block]) rl::var<uint64_t>(stage.plain_payload[block]);
