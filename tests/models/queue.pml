@@ -4,8 +4,8 @@
  * here; orders are what tests/models/orders.cc is about. Two blocks, two slots, one queue.
  *
  * The environment says what plays: SENDERS, RECEIVERS, DELETERS (each 0 to 2) and DEATHS; EACH, how many messages a
- * sender sends and a receiver asks for; HELD, 1 where receiver 2 has died holding a message; and by DROP the number of a step that is left out: the model must notice. What
- * is left of the messages is received by an auditor, last of all.
+ * sender sends and a receiver asks for; HELD, 1 where receiver 2 has died holding a message; and by DROP the number of a
+ * step that is left out: the model must notice. What is left of the messages is received by an auditor, last of all.
  */
 c_code { \#include <stdlib.h> }
 c_code {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # queue.sh DIRECTORY [all]: search every state of tests/models/queue.pml, then without each of its steps in turn, which
-# must be reported. With `all` the large searches, too. What is built lies in DIRECTORY.
+# must be reported, or by none of the searches where a reason says that none can. With `all` the large searches, too,
+# but for those reasons. What is built lies in DIRECTORY.
 set -euo pipefail
 model=$(realpath "$(dirname "$0")/queue.pml")
 mkdir -p "$1"
@@ -11,11 +12,13 @@ spin -a queue.pml
 cc -O2 -w -DSAFETY -DCOLLAPSE -o queue pan.c
 
 # SENDERS RECEIVERS DELETERS DEATHS EACH HELD
-searches=("1 1 0 1 2 0" "1 2 0 1 1 0" "1 1 0 2 1 0" "1 1 1 0 1 0" "1 0 1 1 1 0" "0 1 1 0 1 1" "0 1 0 1 1 1" "0 0 1 1 1 1")
-seconds=100 # of one search
+short=("1 1 0 1 2 0" "1 2 0 1 1 0" "1 1 0 2 1 0" "1 1 1 0 1 0" "1 0 1 1 1 0" "0 1 1 0 1 1" "0 1 0 1 1 1"
+    "0 0 1 1 1 1")
+searches=("${short[@]}")
+export seconds=100 width=20 # of one search: at most, and of its hash table
 if [ "${2:-}" = all ]; then
     searches+=("2 1 0 1 1 0" "1 1 1 1 1 0" "0 1 1 1 1 1")
-    seconds=3600
+    seconds=3600 width=24
 fi
 
 # Which search reports that the step is left out; or, with `=`, why none can.
@@ -50,7 +53,7 @@ QC4          1 1 1 0 1 0
 Q1           = Q2 then finds other flags, and opens nothing: progress
 Q1_SLOT      1 1 1 0 1 0
 Q2           1 1 1 0 1 0
-C3_FLAGS     = C3_RECHECK looks again
+C3_FLAGS     1 0 1 1 1 0
 C3_FREE      1 1 0 1 2 0
 C3_BACK      1 1 0 1 2 0
 C3_REQUEUE   1 1 0 1 2 0
@@ -60,14 +63,22 @@ C4_RQ        1 1 0 1 2 0
 END
 
 search() {
-    SENDERS=$1 RECEIVERS=$2 DELETERS=$3 DEATHS=$4 EACH=$5 HELD=$6 DROP=$7 timeout $seconds ./queue -m400000 2>&1
+    SENDERS=$1 RECEIVERS=$2 DELETERS=$3 DEATHS=$4 EACH=$5 HELD=$6 DROP=$7 timeout "$seconds" ./queue -m10000 -w"$width" 2>&1
 }
+
+# Of what a search says: it came to its end, and nothing is wrong.
+holds() {
+    grep -q "errors: 0" <<<"$1" && ! grep -q "Search not completed\|max search depth too small" <<<"$1"
+}
+
+holds_without() { holds "$(search "$@")"; }
+export -f search holds holds_without
 
 failures=0
 for what in "${searches[@]}"; do
     out=$(search $what 0) || true
     states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' <<<"$out")
-    if grep -q "errors: 0" <<<"$out" && ! grep -q "Search not completed\|max search depth too small" <<<"$out"; then
+    if holds "$out"; then
         echo "senders, receivers, deleters, deaths, messages each, held: $what: $states states, nothing wrong"
     else
         echo "senders, receivers, deleters, deaths, messages each, held: $what: $(head -1 <<<"$out")"
@@ -75,10 +86,17 @@ for what in "${searches[@]}"; do
     fi
 done
 reported=0
+unmissed=0
 while read -r step what; do
     number=$(sed -n "s/^#define $step \([0-9]*\)$/\1/p" queue.pml)
     if [[ $what == =* ]]; then
-        echo "without $step: equivalent, ${what#= }"
+        if printf '%s\n' "${short[@]}" | xargs -P 2 -I{} bash -c "holds_without {} $number"; then
+            echo "without $step: nothing wrong in any of ${#short[@]} searches: ${what#= }"
+            unmissed=$((unmissed + 1))
+        else
+            echo "without $step: REPORTED, although ${what#= }"
+            failures=$((failures + 1))
+        fi
         continue
     fi
     out=$(search $what "$number") || true
@@ -93,5 +111,5 @@ done <<<"$steps"
 while read -r step; do
     grep -q "^$step " <<<"$steps" || { echo "no row for $step"; failures=$((failures + 1)); }
 done < <(sed -n 's/^#define \([A-Z0-9_]*\) [0-9]*$/\1/p' queue.pml | sed -n '/^A1$/,$p' | sort -u)
-echo "$reported steps missed when left out, $failures failures"
+echo "$reported steps missed when left out, $unmissed as they need not be, $failures failures"
 [ "$failures" = 0 ]
