@@ -4,12 +4,15 @@
  * here; orders are what tests/models/orders.cc is about. Two blocks, two slots, one queue.
  *
  * The environment says what plays: SENDERS, RECEIVERS, DELETERS (each 0 to 2) and DEATHS; EACH, how many messages a
- * sender sends and a receiver asks for; HELD, 1 where receiver 2 has died holding a message; and by DROP the number of a
- * step that is left out: the model must notice. What is left of the messages is received by an auditor, last of all.
+ * sender sends and a receiver asks for; HELD, 1 where receiver 2 has died holding a message, 2 where its slot still
+ * names it; and by DROP the number of a step that is left out: the model must notice. A search that came to that step
+ * says so in the end. What is left of the messages is received by an auditor, last of all.
  */
 c_code { \#include <stdlib.h> }
 c_code {
     static int setting(const char *name) { const char *text = getenv(name); return text ? atoi(text) : 0; }
+    static int left_out;
+    static void tell(void) { if (left_out) puts("a step was left out"); }
 }
 
 #define CAPACITY 2
@@ -116,7 +119,7 @@ byte got[MESSAGES], epoch_of[MESSAGES];
 #define STEP(name, code, without)                                                       \
     if                                                                                  \
     :: atomic { drop != name -> code }                                                  \
-    :: atomic { drop == name -> without }                               \
+    :: atomic { drop == name -> c_code { left_out = 1; }; without }                     \
     :: atomic { deaths > 0 && mortal -> deaths--; goto died }                           \
     fi
 #define CAS(word, old, new) if :: word == old -> word = new; ok = true :: else -> ok = false fi
@@ -489,6 +492,7 @@ init
 
     d_step {
         c_code {
+            atexit(tell);
             now.drop = setting("DROP"); now.deaths = setting("DEATHS"); now.each = setting("EACH");
             Pinit->senders = setting("SENDERS"); Pinit->receivers = setting("RECEIVERS");
             Pinit->deleters = setting("DELETERS"); Pinit->held = setting("HELD");
@@ -498,8 +502,10 @@ init
         :: held ->
             D[0] = BLOCK(1, OWNED, 1, 2);
             m0[0] = 1 * 64 + 1;
-            epoch_of[0] = 1;
-            posted[0] = true;
+            label[0] = 2; /* as the first of sender 1 */
+            epoch_of[2] = 1;
+            posted[2] = true;
+            if :: held == 2 -> slot[0] = SLOT(0, 1, 1) :: else fi;
             receivers_died = 1;
             running = 1;
             dead[2] = true
