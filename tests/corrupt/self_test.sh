@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# self_test.sh BUILD MUTATIONS: each check that stands between a damaged word and harm is left out in turn. The programs,
-# built with headers that without.sed has changed, must report it within so many mutations: quiet of each check, race of
-# one, for it meets the rest by chance. Where none is left out they report nothing.
+# self_test.sh BUILD MUTATIONS: each check that stands between a damaged word and harm is left out in turn. The
+# programs, built with headers that without.sed has changed, must report it within so many mutations: quiet of each
+# check, race of one, for it meets the rest by chance. Where none is left out they report nothing.
 set -u
 build=$1 mutations=$2
 names=$(grep -ho 'WITHOUT("[^"]*")' -r "$build/without" | sed 's/WITHOUT("\(.*\)")/\1/' | sort -u)
