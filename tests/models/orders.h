@@ -5,6 +5,10 @@
  * any of them a step weaker it fails. So the rows are a smallest set; some scenes do with one set or with another,
  * which is the way. ACQ_REL stands for acquire of a load and release of a store.
  *
+ * In Relacy the order of all seq_cst accesses is that of the execution. C11 lets a load be earlier in it than a store
+ * that was before it in time, unless another edge forbids that: way 2 of "two senders, depth one" does without the
+ * orders of the tail hint only here.
+ *
  * SPARE(access, why): no scene needs it, because another edge says the same. The code keeps it all the same: it costs
  * nothing on x86-64, and nobody dies in these scenes.
  *
