@@ -285,8 +285,9 @@ struct shmq_process {
     uint64_t reserved[5];
 };
 
-/* A queue. tail and head are hints, stored plainly by senders and receivers on lines of their own; a stale or lost
- * one costs a walk. The third line is read by all on every message and written on state changes and wakes only. */
+/* A queue. tail and head are hints, stored plainly by senders and receivers on lines of their own; a stale or lost one
+ * costs a walk, and who follows one sees the slots before it as they were then, on which a `depth` rests. The third line
+ * is read by all on every message and written on state changes and wakes only. */
 struct shmq_queue {
     uint64_t tail;          /* senders: hint of the next position to post at */
     uint64_t separate_tail_from_head[7];

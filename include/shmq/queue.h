@@ -39,7 +39,7 @@ enum shmq_purpose {
 
 static inline uint64_t shmq_queue_hint(const struct shmq_queue_ref *ref, const uint64_t *word)
 {
-    uint64_t hint = shmq_load_acquire(word, SHMQ_READ); /* pairs with S2_TAIL, R2_HEAD; only a hint */
+    uint64_t hint = shmq_load_acquire(word, SHMQ_READ); /* pairs with S2_TAIL, R2_HEAD */
 
     return shmq_hint_epoch(hint) == (ref->epoch & 0xffff) ? shmq_hint_position(hint) : ref->base; /* [D2] */
 }

@@ -2,7 +2,7 @@
 /* orders: play each scene in all its executions, with its orders as they are; then with only those that orders.h says
  * that it needs, all others relaxed, which must do; then without each of them, and without each step that orders.h says
  * that it misses, which must be reported.
- * orders full [SCENE]: only the first, every schedule of two threads, and one preemption more of three. Long.
+ * orders full [SCENE]: only the first, every schedule, or more preemptions where there are too many. Long.
  * orders show SCENE: the failing execution of a scene, with the names of its steps.
  * orders find [SCENE]: rows for orders.h; of those without a step one is enough.
  */
@@ -115,9 +115,7 @@ static bool full;
 
 static int preemptions_of(const struct stage_scene *scene)
 {
-    if (!full || scene->preemptions < 0)
-        return scene->preemptions;
-    return scene->threads == 2 ? -1 : scene->preemptions + 1;
+    return full ? scene->more : scene->preemptions;
 }
 
 /* Play in a child. */

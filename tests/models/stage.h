@@ -100,6 +100,7 @@ struct stage_scene {
     const char *name;
     unsigned threads;
     int preemptions;        /* at most so many; negative: all schedules */
+    int more;               /* in the long run */
     void (*set_up)(void);
     void (*act)(unsigned thread);
     void (*check)(void);
