@@ -78,15 +78,17 @@ static inline void shmq_lock_guard_enter(void)
     uint64_t owner, pid = shmq_os_pid();
 
     while ((owner = shmq_private_load(&guard->owner)) != pid) {
-        if (owner == (pid | SHMQ_LOCK_STARTING)) {
+        uint64_t starting = pid | SHMQ_LOCK_STARTING;
+
+        if (!shmq_private_cas(&guard->owner, owner == starting ? 0 : owner, starting)) {
             shmq_os_yield(NULL); /* another thread is at it */
-        } else if (shmq_private_cas(&guard->owner, owner, pid | SHMQ_LOCK_STARTING)) {
-            if (owner) { /* no handler ran; and who held the mutex is not here */
-                pthread_mutex_init(&guard->mutex, NULL);
-                shmq_lock_inherit(guard);
-            }
-            shmq_private_store(&guard->owner, pid);
+            continue;
         }
+        if (owner) { /* no handler ran; and who held the mutex is not here */
+            pthread_mutex_init(&guard->mutex, NULL);
+            shmq_lock_inherit(guard);
+        }
+        shmq_private_store(&guard->owner, pid);
     }
     pthread_mutex_lock(&guard->mutex);
 }

@@ -94,12 +94,14 @@ struct shmq_identity {
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
-/* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. */
+/* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. Removed since one looked is -ENOENT. */
 static inline int shmq_os_openat(int dir, const char *name, int flags, unsigned mode)
 {
     int fd = SHMQ_SYSTEM(openat, -1, openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode));
 
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return errno == ESTALE ? -ENOENT : -errno; /* as a file system of another machine's says it */
+    return fd;
 }
 
 static inline void shmq_os_close(int fd)

@@ -53,7 +53,7 @@ static inline int shmq_region_reach(struct shmq_region *region)
     result = shmq_files_repair(&region->files, &region->directory);
     if (result && result != -ENOENT && region->directory.fd < 0)
         result = region->directory.fd;
-    return result == -ESTALE ? -ENOENT : result;
+    return result;
 }
 
 /* Have admin open: open it again where the program closed it. */

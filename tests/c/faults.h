@@ -36,7 +36,7 @@ static inline int faults_clock(struct timespec *time)
 
 #include "region_world.h"
 
-#define FAULTS_ERRNOS 20
+#define FAULTS_ERRNOS 21
 #define FAULTS_TRACE 4096
 
 /* A call, by its name in os.h, and the errnos that it is made to fail with, up to the first 0. */
@@ -49,7 +49,7 @@ struct faults_call {
 
 static struct faults_call faults_calls[] = {
     { "openat", { EACCES, EPERM, EMFILE, ENFILE, ENOMEM, ENOSPC, EDQUOT, ENOENT, ELOOP, ENOTDIR, ENXIO, ENODEV, EBUSY,
-        EROFS, EINTR, EIO, EOVERFLOW, EOPNOTSUPP, ENAMETOOLONG }, false, 0 },
+        EROFS, EINTR, EIO, EOVERFLOW, EOPNOTSUPP, ENAMETOOLONG, ESTALE }, false, 0 },
     { "close", { EINTR, EIO, ENOSPC, EDQUOT }, false, 0 },
     { "mkdirat", { EACCES, EPERM, EDQUOT, ENOSPC, EMLINK, ENOENT, ENOMEM, ELOOP, ENOTDIR, EROFS, EEXIST, EIO },
         false, 0 },
@@ -186,7 +186,7 @@ static inline void faults_refuse(enum faults_mode mode, int at, int refusal)
  * it, and does not say so. */
 static inline bool faults_denied(void)
 {
-    return faults->reached && (faults->refusal == ENOENT || !strcmp(faults->name, "is"));
+    return faults->reached && (faults->refusal == ENOENT || faults->refusal == ESTALE || !strcmp(faults->name, "is"));
 }
 
 static inline void faults_stop(void) { faults->mode = FAULTS_OFF; }

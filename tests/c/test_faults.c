@@ -132,8 +132,11 @@ static bool explains(const struct shmq_error *error, int refusal)
     static const int permission[] = { EACCES, EPERM, EROFS, 0 }, space[] = { ENOSPC, EDQUOT, ENOMEM, 0 };
     static const int security[] = { ELOOP, ENOTDIR, ENXIO, EISDIR, 0 }, gone[] = { ENOENT, EEXIST, ENOTEMPTY, 0 };
     static const int held[] = { EAGAIN, EACCES, 0 };
-    bool is_gone = one_of(refusal, gone) || faults_denied();
+    bool is_gone;
 
+    if (refusal == ESTALE)
+        refusal = ENOENT;
+    is_gone = one_of(refusal, gone) || faults_denied();
     if (!strcmp(faults->name, "seals") && refusal == EINVAL && error->code == SHMQ_ERROR_SECURITY)
         return true; /* it is said to be no memfd */
     if (!strcmp(faults->name, "lock") && one_of(refusal, held)) /* another process is said to hold the byte */
