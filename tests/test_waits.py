@@ -153,7 +153,7 @@ def test_who_waits_for_nothing_sleeps_and_looks_but_once_a_slice(wait: Callable[
         after = resource.getrusage(resource.RUSAGE_THREAD)
         # One sleep a slice of 50 ms, and where it met others in its spin; the time they cost depends on the machine.
         assert 0 < after.ru_nvcsw - before.ru_nvcsw < 100
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # it does not look all the time
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # not all the time
 
 
 def test_a_spin_time_is_kept_before_sleeping() -> None:
