@@ -134,20 +134,34 @@ static const char for_programs[] = "{\"kills\": %llu, \"python_kills\": %llu, \"
     "\"lost\": %llu, \"duplicated\": %llu, \"torn\": %llu, \"disordered\": %llu, \"leaked\": %llu, \"hung\": %llu, "
     "\"crashed\": %llu, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"seconds\": %.1f}\n";
 
+/* A file of its own: never through a link. */
 static void write_json(const char *path, double seconds)
 {
-    FILE *file = fopen(path, "w");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 
     CHECK(file);
     tell(file, for_programs, seconds);
     CHECK_EQUAL(fclose(file), 0);
 }
 
+/* A number that was asked for. */
+static double number(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end != text && !*end && value >= 0)
+        return value;
+    fprintf(stderr, "soak WORKER KILLS SECONDS [JSON [PYTHON SCRIPT PACKAGE PYTHON_KILLS]]: %s is no number\n", text);
+    exit(2);
+}
+
 static uint64_t patience(void)
 {
     const char *asked = getenv("SOAK_PATIENCE");
 
-    return (asked ? strtoull(asked, NULL, 10) : HERD_PATIENCE_S) * 1000000000;
+    return (uint64_t)((asked ? number(asked) : HERD_PATIENCE_S) * 1e9);
 }
 
 int main(int argc, char **argv)
@@ -157,15 +171,16 @@ int main(int argc, char **argv)
     double seconds;
 
     CHECK(argc >= 4);
+    goal.kills = (uint64_t)number(argv[2]);
+    seconds = number(argv[3]);
+    goal.python_kills = argc > 8 ? (uint64_t)number(argv[8]) : 0;
     snprintf(directory, sizeof directory, "/dev/shm/shmq-soak-%d", (int)getpid());
     watcher_begin(directory, SIGTERM, NULL);
     (void)signal(SIGTERM, be_told);
     make_ledger();
     start = shmq_os_now();
     herd.worker = argv[1];
-    goal.kills = strtoull(argv[2], NULL, 10);
-    goal.until_ns = start + (uint64_t)(strtod(argv[3], NULL) * 1e9);
-    goal.python_kills = argc > 8 ? strtoull(argv[8], NULL, 10) : 0;
+    goal.until_ns = start + (uint64_t)(seconds * 1e9);
     herd.members = MEMBERS;
     if (argc > 8) {
         herd.python = argv[5];
