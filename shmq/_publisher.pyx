@@ -66,7 +66,7 @@ cdef class Publisher(Lender):
                     break
                 ref = self.publisher.ref[shmq_publication_pending(publication, 0)]
                 try:
-                    self.wait(&ref, started, deadline, &slept)  # once it has slept it spins no more
+                    self.wait(&ref, started, deadline, &slept)
                 finally:
                     if slept and standing.mapped:
                         shmq_await_leave(self.region.map, &ref, False)

@@ -59,7 +59,7 @@ def test_all_1000_messages_of_a_killed_sender_arrive(start: Callable[..., Any]) 
 def recover_with_a_small_stack(link: Connection) -> list[int]:
     recovered = []
     region = Region.attach("r")
-    threading.stack_size(1 << 16)
+    threading.stack_size(max(1 << 16, os.sysconf("SC_THREAD_STACK_MIN")))
     thread = threading.Thread(target=lambda: (link.send("ready"), link.recv(), recovered.append(region.recover())))
     thread.start()
     thread.join()

@@ -9,12 +9,14 @@
  * mutex that fork waits for, and the descriptors that probe other processes' bytes are recorded, for the child to
  * close [M4]. A process that cannot watch its forks opens no region. A child for which the handlers did not run, of
  * _Fork or of a fork that had begun before they were registered, is known by its pid (unless it has its parent's, in
- * another pid namespace): before it first enters the guard, it does what they would have done. Until then it may keep
- * its parent's lock, which makes recovery late and never wrong. A child of vfork, which runs in its parent's memory,
- * must not come here.
+ * another pid namespace): before it first enters the guard, it does what they would have done. What a thread of its
+ * parent was just opening it keeps, a lock perhaps, which makes recovery late and never wrong. A child of vfork, which
+ * runs in its parent's memory, must not come here.
  */
 #ifndef SHMQ_LOCK_H
 #define SHMQ_LOCK_H
+
+#include <signal.h>
 
 #include "os.h"
 
@@ -39,19 +41,20 @@ struct shmq_lock_guard {
     pthread_mutex_t mutex;
     struct shmq_lock_probe *probes; /* open now */
     void (*in_child[SHMQ_LOCK_HEIRS])(void); /* or NULL; set inside the guard */
-    uint64_t owner;         /* the process whose guard this is; | STARTING: a thread of it makes it so; 0: nobody's yet */
+    uint64_t owner;         /* the process whose guard this is; | STARTING: a thread makes it so; 0: nobody's yet */
     uint64_t watching;      /* the process that has its forks watched; 0: none */
+    bool forking;           /* a thread is about to fork, and holds the mutex */
 };
 
 /* One for each unit that includes this header: each registers its own fork handlers. */
 static inline struct shmq_lock_guard *shmq_lock_guard(void)
 {
-    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL, { NULL }, 0, 0 };
+    static struct shmq_lock_guard guard = { PTHREAD_MUTEX_INITIALIZER, NULL, { NULL }, 0, 0, false };
 
     return &guard;
 }
 
-/* How often this thread's fork has called the first handler: as often as they are registered. */
+/* How often this thread's forks, one or nested, have called the first handler. It may be registered twice. */
 static inline unsigned *shmq_lock_forks(void)
 {
     static __thread unsigned forks;
@@ -59,10 +62,12 @@ static inline unsigned *shmq_lock_forks(void)
     return &forks;
 }
 
-/* What a child does with its parent's guard. The parent's probes are none of the child's: an inherited descriptor would
- * keep a lock that the parent dies with. */
-static inline void shmq_lock_inherit(struct shmq_lock_guard *guard)
+/* What a child does with its parent's guard, the mutex of which may be held by who is not here. The parent's probes are
+ * none of the child's: an inherited descriptor would keep a lock that the parent dies with. */
+static inline void shmq_lock_start_over(struct shmq_lock_guard *guard)
 {
+    pthread_mutex_init(&guard->mutex, NULL);
+    guard->forking = false;
     for (struct shmq_lock_probe *probe = guard->probes; probe; probe = probe->next)
         shmq_os_close(probe->fd);
     guard->probes = NULL;
@@ -71,53 +76,73 @@ static inline void shmq_lock_inherit(struct shmq_lock_guard *guard)
             guard->in_child[heir]();
 }
 
+/* Make the guard this process's: it is nobody's yet, or a parent's. False: another thread is at it. No handler of a
+ * signal may fork meanwhile. */
+static inline bool shmq_lock_take_over(struct shmq_lock_guard *guard, uint64_t owner, uint64_t pid)
+{
+    uint64_t starting = pid | SHMQ_LOCK_STARTING;
+    sigset_t all, before;
+    bool mine;
+
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    mine = shmq_private_cas(&guard->owner, owner == starting ? 0 : owner, starting);
+    if (mine && owner)
+        shmq_lock_start_over(guard);
+    if (mine)
+        shmq_private_store(&guard->owner, pid);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return mine;
+}
+
 /* No fork until shmq_lock_guard_leave. Short: blocks other threads that open, probe or fork. */
 static inline void shmq_lock_guard_enter(void)
 {
     struct shmq_lock_guard *guard = shmq_lock_guard();
-    uint64_t owner, pid = shmq_os_pid();
 
-    while ((owner = shmq_private_load(&guard->owner)) != pid) {
-        uint64_t starting = pid | SHMQ_LOCK_STARTING;
+    for (;;) {
+        uint64_t owner = shmq_private_load(&guard->owner);
+        uint64_t pid = shmq_os_pid(); /* after it: a handler of a signal may fork in between, and return in the child */
 
-        if (!shmq_private_cas(&guard->owner, owner == starting ? 0 : owner, starting)) {
-            shmq_os_yield(NULL); /* another thread is at it */
-            continue;
-        }
-        if (owner) { /* no handler ran; and who held the mutex is not here */
-            pthread_mutex_init(&guard->mutex, NULL);
-            shmq_lock_inherit(guard);
-        }
-        shmq_private_store(&guard->owner, pid);
+        if (owner == pid)
+            break;
+        if (!shmq_lock_take_over(guard, owner, pid))
+            shmq_os_yield(NULL);
     }
     pthread_mutex_lock(&guard->mutex);
 }
 
 static inline void shmq_lock_guard_leave(void) { pthread_mutex_unlock(&shmq_lock_guard()->mutex); }
 
-/* The handlers may be registered more than once; the first of the calls counts, and the last. */
 static inline void shmq_lock_before_fork(void)
 {
-    if ((*shmq_lock_forks())++ == 0)
-        shmq_lock_guard_enter();
+    if ((*shmq_lock_forks())++)
+        return;
+    shmq_lock_guard_enter();
+    shmq_lock_guard()->forking = true;
 }
 
+/* Some C libraries call this, of handlers that are registered in the middle of a fork, without the first. */
 static inline void shmq_lock_in_parent(void)
 {
-    if (--*shmq_lock_forks() == 0)
+    if (*shmq_lock_forks() && --*shmq_lock_forks() == 0) {
+        shmq_lock_guard()->forking = false;
         shmq_lock_guard_leave();
+    }
 }
 
+/* A handler that ran before this one may have been in the guard, and so have started over. */
 static inline void shmq_lock_in_child(void)
 {
     struct shmq_lock_guard *guard = shmq_lock_guard();
+    uint64_t pid = shmq_os_pid();
 
-    if (--*shmq_lock_forks() == 0) {
-        shmq_lock_inherit(guard);
-        shmq_private_store(&guard->owner, shmq_os_pid());
-        shmq_private_store(&guard->watching, shmq_os_pid());
-        shmq_lock_guard_leave();
+    *shmq_lock_forks() = 0;
+    if (guard->forking || shmq_private_load(&guard->owner) != pid) {
+        shmq_lock_start_over(guard);
+        shmq_private_store(&guard->owner, pid);
     }
+    shmq_private_store(&guard->watching, pid);
 }
 
 /* Watch forks from now on; before anything is opened. 0, or -ENOMEM: nothing must be opened, and the next to come tries

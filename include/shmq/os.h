@@ -94,14 +94,19 @@ struct shmq_identity {
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
-/* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. Removed since one looked is -ENOENT. */
+/* What an open returned, as a descriptor or -errno: -ENOENT also where it was removed since one looked, which a file
+ * system of another machine's says in its own way. */
+static inline int shmq_os_opened(int fd)
+{
+    if (fd < 0)
+        return errno == ESTALE ? -ENOENT : -errno;
+    return fd;
+}
+
+/* `flags` besides SHMQ_OS_OPEN; `dir` may be AT_FDCWD for a whole path. */
 static inline int shmq_os_openat(int dir, const char *name, int flags, unsigned mode)
 {
-    int fd = SHMQ_SYSTEM(openat, -1, openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode));
-
-    if (fd < 0)
-        return errno == ESTALE ? -ENOENT : -errno; /* as a file system of another machine's says it */
-    return fd;
+    return shmq_os_opened(SHMQ_SYSTEM(openat, -1, openat(dir, name, flags | SHMQ_OS_OPEN, (mode_t)mode)));
 }
 
 static inline void shmq_os_close(int fd)
@@ -230,12 +235,10 @@ static inline bool shmq_os_is(int fd, const struct shmq_identity *identity)
 static inline int shmq_os_reopen(int fd, int flags)
 {
     char path[32];
-    int found;
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     flags |= O_CLOEXEC | O_NONBLOCK; /* the link is the point, so no O_NOFOLLOW */
-    found = SHMQ_SYSTEM(reopen, -1, open(path, flags));
-    return found < 0 ? -errno : found;
+    return shmq_os_opened(SHMQ_SYSTEM(reopen, -1, open(path, flags)));
 }
 
 /* Call visit(context, name) for each entry of a directory but "." and "..". Entries may be removed meanwhile, and the

@@ -120,14 +120,16 @@ static inline void shmq_closer_search(struct shmq_closer *closer, uint32_t qid)
     const struct shmq_map *map = closer->as->map;
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
+    uint32_t first = closer->candidate[0].block, range = closer->candidate[closer->count - 1].block - first;
 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
+        uint32_t block = shmq_slot_value(slot_word) - 1;
         struct shmq_candidate *candidate;
 
-        if (!shmq_slot_value(slot_word))
+        if (block - first > range) /* another batch's, or of an empty slot, which is no block: most are */
             continue;
-        candidate = shmq_closer_find(closer, shmq_slot_value(slot_word) - 1);
+        candidate = shmq_closer_find(closer, block);
         if (!candidate || shmq_candidate_queue(candidate) != qid)
             continue;
         if (shmq_queue_match(qid, candidate->word, slot_word))

@@ -32,12 +32,13 @@ static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uin
     const struct shmq_map *map = closer->as->map;
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
+    uint32_t first = closer->published[0].block, range = closer->published[closer->published_count - 1].block - first;
 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
         uint32_t low = 0, high = closer->published_count, block = shmq_slot_value(slot_word) - 1;
 
-        if (!shmq_slot_value(slot_word))
+        if (block - first > range) /* another batch's, or of an empty slot, which is no block: most are */
             continue;
         while (low < high) {
             uint32_t middle = (low + high) / 2;

@@ -348,6 +348,7 @@ static void fork_and_enter(void)
     pid_t child = fork();
 
     if (child == 0) {
+        alarm(20);
         enter_and_leave();
         _exit(0);
     }
@@ -366,6 +367,7 @@ static void handlers_that_are_registered_twice_do_their_work_once(void)
         CHECK_EQUAL(shmq_lock_watch_forks(), 0);
         child = fork();
         if (child == 0) {
+            alarm(20);
             enter_and_leave();
             fork_and_enter();
             _exit(0);
@@ -416,6 +418,61 @@ static void a_child_without_handlers_starts_over_with_the_guard(void)
     shmq_lock_probe_end(&probe);
     CHECK_EQUAL(inherited, 0);
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
+}
+
+/* The handlers are called as a C library calls them around a fork of its own. */
+static void each_way_through_the_handlers_starts_over_once(void)
+{
+    struct shmq_lock_guard *guard = shmq_lock_guard();
+    pid_t child;
+
+    CHECK_EQUAL(shmq_lock_watch_forks(), 0);
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = note_inherited;
+    inherited = 0;
+    shmq_lock_before_fork();
+    shmq_lock_before_fork(); /* they are registered twice, or a handler of a signal forks in the middle of a fork */
+    child = fork_without_handlers();
+    if (child == 0) {
+        alarm(20);
+        shmq_lock_in_child();
+        CHECK_EQUAL(inherited, 1);
+        enter_and_leave();
+        shmq_lock_in_child();
+        CHECK_EQUAL(inherited, 1);
+        fork_and_enter();
+        _exit(0);
+    }
+    expect_child(child);
+    child = fork_without_handlers();
+    if (child == 0) { /* another library's handler is called before, and opens a region */
+        alarm(20);
+        enter_and_leave();
+        CHECK_EQUAL(inherited, 1);
+        shmq_lock_in_child();
+        CHECK_EQUAL(inherited, 1);
+        fork_and_enter();
+        _exit(0);
+    }
+    expect_child(child);
+    child = fork_without_handlers();
+    if (child == 0) { /* in a pid namespace of its own it has its parent's pid */
+        alarm(20);
+        guard->owner = shmq_os_pid();
+        shmq_lock_in_child();
+        CHECK_EQUAL(inherited, 1);
+        enter_and_leave();
+        _exit(0);
+    }
+    expect_child(child);
+    shmq_lock_in_parent();
+    CHECK(pthread_mutex_trylock(&guard->mutex) == EBUSY && guard->forking);
+    shmq_lock_in_parent();
+    enter_and_leave();
+    shmq_lock_in_parent(); /* of handlers that were registered in the middle of the fork */
+    enter_and_leave();
+    fork_and_enter();
+    CHECK_EQUAL(inherited, 0);
+    guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = NULL;
 }
 
 static void finish_starting(void) { shmq_private_store(&shmq_lock_guard()->owner, shmq_os_pid()); }
@@ -665,6 +722,7 @@ int main(int argc, char **argv)
         CHECK_TEST(a_child_forked_in_the_middle_of_a_probe_ends_it_and_closes_nothing_else),
         CHECK_TEST(handlers_that_are_registered_twice_do_their_work_once),
         CHECK_TEST(a_child_without_handlers_starts_over_with_the_guard),
+        CHECK_TEST(each_way_through_the_handlers_starts_over_once),
         CHECK_TEST(who_finds_another_thread_starting_over_waits_for_it),
         CHECK_TEST(who_cannot_have_forks_watched_is_told_and_tries_again),
         CHECK_TEST(a_sleep_ends_at_once_on_another_value_and_else_in_time),

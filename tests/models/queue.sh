@@ -98,7 +98,7 @@ while read -r step what; do
     number=$(sed -n "s/^#define $step \([0-9]*\)$/\1/p" queue.pml)
     if [[ $what == =* ]]; then
         if ! met=$(printf '%s\n' "${short[@]}" | xargs -P 2 -I{} bash -c "holds_without {} $number"); then
-            echo "without $step: REPORTED, although ${what#= }"
+            echo "without $step: REPORTED, OR A SEARCH DID NOT END, although ${what#= }"
             failures=$((failures + 1))
         elif [ -z "$met" ]; then
             echo "without $step: NO SEARCH COMES TO IT"

@@ -7,7 +7,8 @@
  *   full, out of blocks, attach, recover()   somebody asks, once the kernel has freed the dead one's lock
  *
  * in regions whose granules have all been split once: all of them free again, then seven eighths in use, a granule a
- * block, each of which whoever recovers looks at. On a quiet machine.
+ * block, each of which whoever recovers looks at; at last free ones, but for a queue of 65,536 messages that the dead
+ * ones have sent. On a quiet machine.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -31,6 +32,7 @@ static const char *const find_text[FINDS] = { "somebody waits", "asked: a full q
 /* Between the victim and this process. */
 struct told {
     uint64_t find;
+    uint64_t backlog;       /* it has filled the deepest queue that there is */
     uint64_t go;            /* die … */
     uint64_t delay_ns;      /* … after so long */
     uint64_t ready;         /* the victim's process epoch32 | slot + 1 */
@@ -70,7 +72,7 @@ static void open_region(struct shmq_region *which, uint64_t granules, enum shmq_
     }
 }
 
-static void open_queue(struct shmq_region *in, const char *name, struct shmq_queue_ref *ref)
+static void open_queue(struct shmq_region *in, const char *name, uint32_t depth, struct shmq_queue_ref *ref)
 {
     struct shmq_queue_spec spec;
     uint64_t holder;
@@ -78,7 +80,7 @@ static void open_queue(struct shmq_region *in, const char *name, struct shmq_que
     memset(&spec, 0, sizeof spec);
     spec.kind = SHMQ_KIND_WORK;
     spec.policy = SHMQ_POLICY_BLOCK;
-    spec.depth = RECLAIM_DEPTH;
+    spec.depth = depth;
     spec.name = name;
     CHECK_EQUAL(shmq_queue_open(&in->self, &spec, true, ref), SHMQ_OK);
     CHECK_EQUAL(shmq_queue_claim(&in->self, ref, true, SHMQ_POLICY_BLOCK, &holder), SHMQ_OK);
@@ -110,14 +112,19 @@ static void take_all_blocks(void)
 
 static void be_victim(void)
 {
-    struct shmq_queue_ref frames;
+    struct shmq_queue_ref frames, backlog;
     struct shmq_message message;
     struct shmq_hold loan;
     uint32_t topic = 0;
     uint64_t until;
 
     open_region(&region, 0, SHMQ_REGION_ATTACH);
-    open_queue(&region, "jobs", &jobs);
+    open_queue(&region, "jobs", RECLAIM_DEPTH, &jobs);
+    if (told->backlog) {
+        open_queue(&region, "backlog", SHMQ_MAX_DEPTH, &backlog);
+        while (send_one(&region, &backlog) == SHMQ_OK)
+            continue;
+    }
     CHECK_EQUAL(shmq_topic_open(&region.self, "frames", &topic), SHMQ_OK);
     CHECK_EQUAL(shmq_subscribe(&region.self, topic, RECLAIM_DEPTH, SHMQ_POLICY_BLOCK, &frames), SHMQ_OK);
     CHECK_EQUAL(send_one(&region, &jobs), SHMQ_OK);
@@ -135,12 +142,13 @@ static void be_victim(void)
     (void)raise(SIGKILL);
 }
 
-static pid_t start_victim(enum find find)
+static pid_t start_victim(enum find find, bool backlog)
 {
     pid_t child, parent = getpid();
 
     memset(told, 0, sizeof *told);
     told->find = find;
+    told->backlog = backlog;
     chance = chance * 6364136223846793005ull + 1442695040888963407ull;
     if (find == FIND_WAITING) /* it waits already */
         told->delay_ns = 60000000 + (chance >> 33) % 50000000;
@@ -252,9 +260,9 @@ static void find_waiting(void)
 static void (*const find_it[FINDS])(void) = { find_waiting, find_at_full_queue, find_without_blocks, find_by_attach,
     find_by_recover };
 
-static void play(enum find find)
+static void play(enum find find, bool backlog)
 {
-    pid_t child = start_victim(find);
+    pid_t child = start_victim(find, backlog);
     struct shmq_message message;
     int status;
 
@@ -301,18 +309,18 @@ static void split_all(uint64_t kept)
     free(loan);
 }
 
-static void measure(uint64_t granules, uint64_t used, uint32_t rounds)
+static void measure(uint64_t granules, uint64_t used, bool backlog, uint32_t rounds)
 {
     open_region(&region, granules, SHMQ_REGION_CREATE);
-    open_queue(&region, "idle", &idle);
-    open_queue(&region, "jobs", &jobs);
+    open_queue(&region, "idle", RECLAIM_DEPTH, &idle);
+    open_queue(&region, "jobs", RECLAIM_DEPTH, &jobs);
     split_all(used);
     for (uint32_t i = 0; i < rounds; i++)
         for (enum find find = 0; find < FINDS; find++)
-            play(find);
+            play(find, backlog);
     shmq_region_close(&region);
-    printf("%llu granules, %llu in use, %u deaths each\n", (unsigned long long)granules, (unsigned long long)used,
-        rounds);
+    printf("%llu granules, %llu in use%s, %u deaths each\n", (unsigned long long)granules, (unsigned long long)used,
+        backlog ? ", and a queue of the dead one's messages, as deep as can be" : "", rounds);
     tell("the kernel frees the lock", &freed);
     for (enum find find = 0; find < FINDS; find++)
         tell(find_text[find], &found[find]);
@@ -343,8 +351,10 @@ int main(int argc, char **argv)
     CHECK(told != MAP_FAILED);
     for (uint32_t i = 0; i < 3; i++)
         if (!only || granules[i] == only) {
-            measure(granules[i], 0, rounds);
-            measure(granules[i], granules[i] / 8 * 7, rounds);
+            measure(granules[i], 0, false, rounds);
+            measure(granules[i], granules[i] / 8 * 7, false, rounds);
+            if (granules[i] > 2 * SHMQ_MAX_DEPTH)
+                measure(granules[i], 0, true, rounds);
         }
     CHECK_EQUAL(rmdir(directory), 0);
     return 0;

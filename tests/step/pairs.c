@@ -171,8 +171,11 @@ static void visit(uint32_t victims_death, uint32_t other, bool (*meet)(uint32_t 
         }
         if (tries % STRAYED_ANEW == 0) {
             record_victim_beside();
-            if (first_of(&way, victims_death) < way.count)
-                record_recoverer(first_of(&way, victims_death));
+            if (first_of(&way, victims_death) == way.count) { /* of this way it dies fewer deaths */
+                pairs->unreached++;
+                return;
+            }
+            record_recoverer(first_of(&way, victims_death));
         }
     }
 }
@@ -195,8 +198,10 @@ static void play(uint64_t samples)
 
     record_victim_beside();
     meetings = count_deaths(true);
-    if (!meetings)
+    if (!meetings) {
         meet_all((uint32_t)draw(count_deaths(false)), samples);
+        return;
+    }
     for (uint32_t death = 0; first_of(&way, death) < way.count; death++)
         if (is_due(death)) {
             meet_all(death, samples / meetings + (samples % meetings > met));
