@@ -7,7 +7,7 @@
 #include "retire.h"
 
 #define SHMQ_CANDIDATES 512u    /* messages judged with one look at each queue involved; 8 KiB of stack */
-#define SHMQ_PUBLISHED 128u     /* published ones, likewise; 4 KiB */
+#define SHMQ_PUBLISHED 256u     /* published ones, likewise; 4 KiB */
 
 /* A block of the dead process that stands in, or was taken from, a queue. */
 struct shmq_candidate {
@@ -16,11 +16,11 @@ struct shmq_candidate {
     uint64_t word;
 };
 
-/* A block that the dead process published: to which subscribers had it been posted when their rings were searched? */
+/* A block that the dead process published. */
 struct shmq_published {
     uint32_t block;
+    bool posted;            /* found in the ring of the subscriber who is looked at */
     uint64_t word;
-    uint64_t posted[(SHMQ_MAX_SUBSCRIBERS + 63) / 64]; /* by index */
 };
 
 struct shmq_closer {

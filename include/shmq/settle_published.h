@@ -26,14 +26,15 @@ static inline bool shmq_closer_entry(const struct shmq_map *map, uint32_t topic,
 }
 
 /* Note which of the published blocks stand in the ring of one subscriber. */
-static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uint32_t qid, uint32_t topic,
-    uint32_t index)
+static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uint32_t qid, uint32_t topic)
 {
     const struct shmq_map *map = closer->as->map;
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
     uint32_t first = closer->published[0].block, range = closer->published[closer->published_count - 1].block - first;
 
+    for (uint32_t i = 0; i < closer->published_count; i++)
+        closer->published[i].posted = false;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
         uint32_t low = 0, high = closer->published_count, block = shmq_slot_value(slot_word) - 1;
@@ -51,7 +52,7 @@ static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uin
         if (low < closer->published_count && closer->published[low].block == block
             && shmq_block_queue(closer->published[low].word) == topic + 1
             && shmq_slot_gen(slot_word) == (shmq_block_gen(closer->published[low].word) & 0xfff))
-            closer->published[low].posted[index / 64] |= 1ull << index % 64;
+            closer->published[low].posted = true;
     }
 }
 
@@ -63,13 +64,12 @@ static inline void shmq_closer_judge_subscriber(struct shmq_closer *closer, uint
     bool open = shmq_closer_entry(map, topic, index, &entry) && entry.flags & SHMQ_QUEUE_OPEN;
 
     if (open)
-        shmq_closer_search_subscriber(closer, entry.qid, topic, index);
+        shmq_closer_search_subscriber(closer, entry.qid, topic);
     for (uint32_t i = 0; i < closer->published_count; i++) {
         struct shmq_published *published = &closer->published[i];
         struct shmq_ticket ticket = { published->block, shmq_block_gen(published->word), index };
 
-        if (shmq_block_queue(published->word) == topic + 1
-            && !(open && published->posted[index / 64] >> index % 64 & 1))
+        if (shmq_block_queue(published->word) == topic + 1 && !(open && published->posted))
             shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_C3_TICKET);
     }
 }
@@ -87,16 +87,15 @@ static inline void shmq_closer_claim_last(struct shmq_actor *as, uint32_t block,
 static inline void shmq_closer_judge_published(struct shmq_closer *closer)
 {
     const struct shmq_map *map = closer->as->map;
+    bool judged[SHMQ_MAX_TOPICS] = { false };
 
     for (uint32_t i = 0; i < closer->published_count; i++) {
         uint32_t topic = shmq_block_queue(closer->published[i].word) - 1;
-        bool judged = false;
 
-        for (uint32_t before = 0; before < i && !judged; before++)
-            judged = shmq_block_queue(closer->published[before].word) == topic + 1;
-        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS && !judged; index++)
+        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS && !judged[topic]; index++)
             if (index < shmq_load_acquire(&map->topic[topic].indices, SHMQ_READ)) /* pairs with Q_INDICES */
                 shmq_closer_judge_subscriber(closer, topic, index);
+        judged[topic] = true;
     }
     for (uint32_t i = 0; i < closer->published_count; i++)
         shmq_closer_claim_last(closer->as, closer->published[i].block, shmq_block_gen(closer->published[i].word));
@@ -133,7 +132,6 @@ static inline void shmq_closer_meet_published(struct shmq_closer *closer, uint32
     if (shmq_block_owner(word) == closer->as->slot) {
         struct shmq_published *published = &closer->published[closer->published_count++];
 
-        memset(published, 0, sizeof *published);
         published->block = block;
         published->word = word;
         if (closer->published_count == SHMQ_PUBLISHED)

@@ -7,8 +7,8 @@
  *   full, out of blocks, attach, recover()   somebody asks, once the kernel has freed the dead one's lock
  *
  * in regions whose granules have all been split once: all of them free again, then seven eighths in use, a granule a
- * block, each of which whoever recovers looks at; at last free ones, but for a queue of 65,536 messages that the dead
- * ones have sent. On a quiet machine.
+ * block, each of which whoever recovers looks at; then free ones, but for 65,536 messages that the dead have sent to a
+ * queue, or published for eight subscribers. On a quiet machine.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -22,17 +22,23 @@
 
 #define RECLAIM_FD 3
 #define RECLAIM_DEPTH 8u
+#define RECLAIM_SUBSCRIBERS 8u
 #define GRANULE 512u
+
+/* What a victim has sent before: nothing, as much as a queue holds, or as all subscribers of a topic do. */
+enum backlog { BACKLOG_NONE, BACKLOG_QUEUE, BACKLOG_TOPIC };
 
 enum find { FIND_WAITING, FIND_FULL, FIND_BLOCKS, FIND_ATTACH, FIND_RECOVER, FINDS };
 
+static const char *const backlog_text[] = { "", ", a queue of 65,536 that the dead had sent",
+    ", 65,536 that the dead had published for eight" };
 static const char *const find_text[FINDS] = { "somebody waits", "asked: a full queue", "asked: out of blocks",
     "asked: attach", "asked: recover()" };
 
 /* Between the victim and this process. */
 struct told {
     uint64_t find;
-    uint64_t backlog;       /* it has filled the deepest queue that there is */
+    uint64_t backlog;       /* what it has sent (enum backlog) */
     uint64_t go;            /* die … */
     uint64_t delay_ns;      /* … after so long */
     uint64_t ready;         /* the victim's process epoch32 | slot + 1 */
@@ -110,6 +116,26 @@ static void take_all_blocks(void)
             continue;
 }
 
+/* To all who subscribe to "backlog". False: they are full. */
+static bool publish_one(void)
+{
+    struct shmq_parcel parcel = { 64, 1 };
+    struct shmq_publication publication;
+    struct shmq_publisher publisher;
+    struct shmq_hold loan;
+    uint32_t topic = 0;
+    bool done;
+
+    CHECK_EQUAL(shmq_topic_open(&region.self, "backlog", &topic), SHMQ_OK);
+    shmq_publisher_init(&publisher, topic);
+    memset(&publication, 0, sizeof publication);
+    CHECK_EQUAL(shmq_loan(&region.self, 64, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_publish_start(&region.self, &publisher, &loan, &parcel, &publication), SHMQ_OK);
+    done = shmq_publish_try(&region.self, &publisher, &publication) == SHMQ_OK;
+    shmq_publish_finish(&region.self, &publisher, &publication);
+    return done;
+}
+
 static void be_victim(void)
 {
     struct shmq_queue_ref frames, backlog;
@@ -120,11 +146,14 @@ static void be_victim(void)
 
     open_region(&region, 0, SHMQ_REGION_ATTACH);
     open_queue(&region, "jobs", RECLAIM_DEPTH, &jobs);
-    if (told->backlog) {
+    if (told->backlog == BACKLOG_QUEUE) {
         open_queue(&region, "backlog", SHMQ_MAX_DEPTH, &backlog);
         while (send_one(&region, &backlog) == SHMQ_OK)
             continue;
     }
+    if (told->backlog == BACKLOG_TOPIC)
+        while (publish_one())
+            continue;
     CHECK_EQUAL(shmq_topic_open(&region.self, "frames", &topic), SHMQ_OK);
     CHECK_EQUAL(shmq_subscribe(&region.self, topic, RECLAIM_DEPTH, SHMQ_POLICY_BLOCK, &frames), SHMQ_OK);
     CHECK_EQUAL(send_one(&region, &jobs), SHMQ_OK);
@@ -142,7 +171,7 @@ static void be_victim(void)
     (void)raise(SIGKILL);
 }
 
-static pid_t start_victim(enum find find, bool backlog)
+static pid_t start_victim(enum find find, enum backlog backlog)
 {
     pid_t child, parent = getpid();
 
@@ -260,7 +289,7 @@ static void find_waiting(void)
 static void (*const find_it[FINDS])(void) = { find_waiting, find_at_full_queue, find_without_blocks, find_by_attach,
     find_by_recover };
 
-static void play(enum find find, bool backlog)
+static void play(enum find find, enum backlog backlog)
 {
     pid_t child = start_victim(find, backlog);
     struct shmq_message message;
@@ -309,18 +338,25 @@ static void split_all(uint64_t kept)
     free(loan);
 }
 
-static void measure(uint64_t granules, uint64_t used, bool backlog, uint32_t rounds)
+static void measure(uint64_t granules, uint64_t used, enum backlog backlog, uint32_t rounds)
 {
+    struct shmq_queue_ref subscriber[RECLAIM_SUBSCRIBERS];
+    uint32_t topic = 0;
+
     open_region(&region, granules, SHMQ_REGION_CREATE);
     open_queue(&region, "idle", RECLAIM_DEPTH, &idle);
     open_queue(&region, "jobs", RECLAIM_DEPTH, &jobs);
     split_all(used);
+    for (uint32_t i = 0; backlog == BACKLOG_TOPIC && i < RECLAIM_SUBSCRIBERS; i++) {
+        CHECK_EQUAL(shmq_topic_open(&region.self, "backlog", &topic), SHMQ_OK);
+        CHECK_EQUAL(shmq_subscribe(&region.self, topic, SHMQ_MAX_DEPTH, SHMQ_POLICY_BLOCK, &subscriber[i]), SHMQ_OK);
+    }
     for (uint32_t i = 0; i < rounds; i++)
         for (enum find find = 0; find < FINDS; find++)
             play(find, backlog);
     shmq_region_close(&region);
     printf("%llu granules, %llu in use%s, %u deaths each\n", (unsigned long long)granules, (unsigned long long)used,
-        backlog ? ", and a queue of the dead one's messages, as deep as can be" : "", rounds);
+        backlog_text[backlog], rounds);
     tell("the kernel frees the lock", &freed);
     for (enum find find = 0; find < FINDS; find++)
         tell(find_text[find], &found[find]);
@@ -351,10 +387,12 @@ int main(int argc, char **argv)
     CHECK(told != MAP_FAILED);
     for (uint32_t i = 0; i < 3; i++)
         if (!only || granules[i] == only) {
-            measure(granules[i], 0, false, rounds);
-            measure(granules[i], granules[i] / 8 * 7, false, rounds);
-            if (granules[i] > 2 * SHMQ_MAX_DEPTH)
-                measure(granules[i], 0, true, rounds);
+            measure(granules[i], 0, BACKLOG_NONE, rounds);
+            measure(granules[i], granules[i] / 8 * 7, BACKLOG_NONE, rounds);
+            if (granules[i] > 2 * SHMQ_MAX_DEPTH) {
+                measure(granules[i], 0, BACKLOG_QUEUE, rounds);
+                measure(granules[i], 0, BACKLOG_TOPIC, rounds);
+            }
         }
     CHECK_EQUAL(rmdir(directory), 0);
     return 0;
