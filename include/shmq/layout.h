@@ -286,7 +286,7 @@ struct shmq_process {
 };
 
 /* A queue. tail and head are hints, stored plainly by senders and receivers on lines of their own; a stale or lost one
- * costs a walk, and who follows one sees the slots before it as they were then, on which a `depth` rests. The third line
+ * costs a walk, and who follows one sees the slots before it as they were then, on which `depth` rests. The third line
  * is read by all on every message and written on state changes and wakes only. */
 struct shmq_queue {
     uint64_t tail;          /* senders: hint of the next position to post at */

@@ -98,10 +98,10 @@ static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, struc
         shmq_closer_reclaim(closer->as, candidate->block, mine);
 }
 
-/* The candidate for `block`, or NULL. They are sorted, because the scan is. */
+/* The candidate for `block`, or NULL. They are sorted, because the scan is; the last is not before it. */
 static inline struct shmq_candidate *shmq_closer_find(struct shmq_closer *closer, uint32_t block)
 {
-    uint32_t low = 0, high = closer->count;
+    uint32_t low = 0, high = closer->count - 1;
 
     while (low < high) {
         uint32_t middle = (low + high) / 2;
@@ -111,7 +111,7 @@ static inline struct shmq_candidate *shmq_closer_find(struct shmq_closer *closer
         else
             high = middle;
     }
-    return low < closer->count && closer->candidate[low].block == block ? &closer->candidate[low] : NULL;
+    return closer->candidate[low].block == block ? &closer->candidate[low] : NULL;
 }
 
 /* Look once at every slot of qid: note which candidates are posted, clear slots that name blocks held from it. */

@@ -37,7 +37,7 @@ static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uin
         closer->published[i].posted = false;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
-        uint32_t low = 0, high = closer->published_count, block = shmq_slot_value(slot_word) - 1;
+        uint32_t low = 0, high = closer->published_count - 1, block = shmq_slot_value(slot_word) - 1;
 
         if (block - first > range) /* another batch's, or of an empty slot, which is no block: most are */
             continue;
@@ -49,8 +49,7 @@ static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uin
             else
                 high = middle;
         }
-        if (low < closer->published_count && closer->published[low].block == block
-            && shmq_block_queue(closer->published[low].word) == topic + 1
+        if (closer->published[low].block == block && shmq_block_queue(closer->published[low].word) == topic + 1
             && shmq_slot_gen(slot_word) == (shmq_block_gen(closer->published[low].word) & 0xfff))
             closer->published[low].posted = true;
     }
