@@ -420,60 +420,57 @@ static void a_child_without_handlers_starts_over_with_the_guard(void)
     CHECK_EQUAL(shmq_os_unlinkat(dir, "lock", 0), 0);
 }
 
-/* The handlers are called as a C library calls them around a fork of its own. */
+/* How a C library may call the handlers in a child. */
+static void both_registrations(void)
+{
+    shmq_lock_in_child();
+    CHECK_EQUAL(inherited, 1);
+    enter_and_leave();
+    shmq_lock_in_child();
+}
+
+static void another_librarys_handler_first_which_opens_a_region(void)
+{
+    enter_and_leave();
+    CHECK_EQUAL(inherited, 1);
+    shmq_lock_in_child();
+}
+
+static void without_the_first_handler(void)
+{
+    shmq_lock_guard()->forking = false;
+    shmq_lock_in_child();
+}
+
+static void with_its_parents_pid_in_another_namespace(void)
+{
+    shmq_lock_guard()->owner = shmq_os_pid();
+    shmq_lock_in_child();
+}
+
 static void each_way_through_the_handlers_starts_over_once(void)
 {
+    static void (*const ways[])(void) = { both_registrations, another_librarys_handler_first_which_opens_a_region,
+        without_the_first_handler, with_its_parents_pid_in_another_namespace };
     struct shmq_lock_guard *guard = shmq_lock_guard();
-    pid_t child;
 
     CHECK_EQUAL(shmq_lock_watch_forks(), 0);
     guard->in_child[SHMQ_LOCK_HEIR_PROGRAM] = note_inherited;
     inherited = 0;
     shmq_lock_before_fork();
     shmq_lock_before_fork(); /* they are registered twice, or a handler of a signal forks in the middle of a fork */
-    child = fork_without_handlers();
-    if (child == 0) {
-        alarm(20);
-        shmq_lock_in_child();
-        CHECK_EQUAL(inherited, 1);
-        enter_and_leave();
-        shmq_lock_in_child();
-        CHECK_EQUAL(inherited, 1);
-        fork_and_enter();
-        _exit(0);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        pid_t child = fork_without_handlers();
+
+        if (child == 0) {
+            alarm(20);
+            ways[i]();
+            CHECK_EQUAL(inherited, 1);
+            fork_and_enter();
+            _exit(0);
+        }
+        expect_child(child);
     }
-    expect_child(child);
-    child = fork_without_handlers();
-    if (child == 0) { /* another library's handler is called before, and opens a region */
-        alarm(20);
-        enter_and_leave();
-        CHECK_EQUAL(inherited, 1);
-        shmq_lock_in_child();
-        CHECK_EQUAL(inherited, 1);
-        fork_and_enter();
-        _exit(0);
-    }
-    expect_child(child);
-    child = fork_without_handlers();
-    if (child == 0) { /* the first handler was not called: a fork within a fork, or one that a registration came into */
-        alarm(20);
-        guard->forking = false;
-        shmq_lock_in_child();
-        CHECK_EQUAL(inherited, 1);
-        fork_and_enter();
-        _exit(0);
-    }
-    expect_child(child);
-    child = fork_without_handlers();
-    if (child == 0) { /* in a pid namespace of its own it has its parent's pid */
-        alarm(20);
-        guard->owner = shmq_os_pid();
-        shmq_lock_in_child();
-        CHECK_EQUAL(inherited, 1);
-        enter_and_leave();
-        _exit(0);
-    }
-    expect_child(child);
     shmq_lock_in_parent();
     CHECK(pthread_mutex_trylock(&guard->mutex) == EBUSY && guard->forking);
     shmq_lock_in_parent();
