@@ -37,24 +37,39 @@ class Harm:
     """The files of a region, written by somebody who is not attached to it."""
 
     def __init__(self, region: Path, seed: int) -> None:
+        self._region = region
         self._random = random.Random(seed)
         self._maps: list[mmap.mmap] = []
-        self._admin = self._map(region / "admin")
-        self._data = self._map(region / "data")
-        with open(region / "admin", "rb") as file:
-            tables = os.lseek(file.fileno(), 0, os.SEEK_HOLE) // 8
-        self._places = [tables, tables, tables, *self._rings(region / "admin", tables)]
-        self._sound = self._admin[:tables].copy()
+        self._file = 0
+        self._sound = np.empty(0, dtype=np.uint64)
+        self.follow()
         self.done = 0
+
+    def follow(self) -> None:
+        """Who reads in a damaged word that the region has ended removes it, and the next to come makes a new one."""
+        path = self._region / "admin"
+        with suppress(FileNotFoundError):  # there is none at the moment
+            if path.stat().st_ino != self._file:
+                self.end()
+                self._begin(path)
+
+    def _begin(self, path: Path) -> None:
+        admin, data = self._map(path), self._map(self._region / "data")
+        with open(path, "rb") as file:
+            self._file = os.fstat(file.fileno()).st_ino
+            tables = os.lseek(file.fileno(), 0, os.SEEK_HOLE) // 8
+        self._places = [tables, tables, tables, *self._rings(admin, tables)]
+        self._admin, self._data, self._sound = admin, data, admin[:tables].copy()
 
     def _map(self, path: Path) -> Any:
         with open(path, "r+b") as file:
             self._maps.append(mmap.mmap(file.fileno(), 0))
         return np.frombuffer(self._maps[-1], dtype=np.uint64)
 
-    def _rings(self, path: Path, tables: int) -> list[int]:
+    @staticmethod
+    def _rings(admin: Any, tables: int) -> list[int]:
         """Where slots begin: each queue has room for 65,536 behind the tables."""
-        return [first for first in range(tables, len(self._admin), 65536) if self._admin[first]]
+        return [first for first in range(tables, len(admin), 65536) if admin[first]]
 
     def _value(self, old: int) -> int:
         pick = self._random
@@ -72,6 +87,8 @@ class Harm:
 
     def strike(self) -> None:
         """Damage a word of the tables, of a ring or, seldom, of the payload; two words now and then change places."""
+        if self._file == 0:
+            return
         words, first, count = self._admin, 0, self._random.choice(self._places)
         if count > len(self._sound):
             first, count = count, 64
@@ -90,9 +107,10 @@ class Harm:
 
     def end(self) -> None:
         """Let go of the files."""
-        del self._admin, self._data
-        for one in self._maps:
-            one.close()
+        self._file = 0
+        self._admin = self._data = self._sound  # a copy, for nobody
+        while self._maps:
+            self._maps.pop().close()
 
 
 @contextmanager
@@ -268,11 +286,12 @@ def work_in_a_child(seed: int, operations: int) -> dict[str, int]:
 
 
 def strike_until(told: threading.Event, harm: Harm) -> None:
-    """Damage and mend, as fast as can be."""
+    """Damage and mend, as fast as can be, whatever region has the name."""
     while not told.is_set():
         for _ in range(BOUT):
             harm.strike()
         harm.mend()
+        harm.follow()
 
 
 @pytest.mark.timeout(PATIENCE + 60)
