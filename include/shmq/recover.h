@@ -47,33 +47,34 @@ static inline void shmq_closer_meet_requeued(struct shmq_closer *closer, uint32_
     uint32_t qid = shmq_block_queue(word) - 1;
 
     if (qid < closer->as->map->geometry.queues)
-        shmq_closer_note(closer, qid);
+        shmq_bits_set(closer->requeued, qid);
     shmq_requeue_drop_stale(closer->as, block, word);
 }
 
 static inline void shmq_closer_meet(struct shmq_closer *closer, uint32_t block, uint64_t word)
 {
     uint32_t state = shmq_block_state(word);
-    uint32_t qid = shmq_block_queue(word) - 1;
+    uint32_t qid = shmq_closer_message_queue(closer, block, word);
     bool kept = shmq_closer_keeps(closer, block);
-    bool mine = shmq_block_owner(word) == closer->as->slot && !kept;
 
     if (state == SHMQ_STATE_REQUEUE) {
         shmq_closer_meet_requeued(closer, block, word);
     } else if (state == SHMQ_STATE_FANOUT) {
         shmq_closer_meet_published(closer, block, word, kept);
-    } else if (mine && state == SHMQ_STATE_OWNED && qid >= closer->as->map->geometry.queues) {
+    } else if (!kept && qid < closer->as->map->geometry.queues) {
+        shmq_closer_cluster(closer, block)->messages |= shmq_cluster_bit(block);
+        shmq_bits_set(closer->queues, qid);
+    } else if (!kept && state == SHMQ_STATE_OWNED && shmq_block_owner(word) == closer->as->slot) {
         shmq_closer_reclaim(closer->as, block, word);
-    } else if (mine && (state == SHMQ_STATE_OWNED || state == SHMQ_STATE_QUEUED)
-        && qid < closer->as->map->geometry.queues) {
-        struct shmq_candidate *candidate = &closer->candidate[closer->count++];
-
-        candidate->block = block;
-        candidate->word = word;
-        candidate->posted = false;
-        if (closer->count == SHMQ_CANDIDATES)
-            shmq_closer_judge(closer);
     }
+}
+
+/* Judge what has been gathered. */
+static inline void shmq_closer_judge(struct shmq_closer *closer)
+{
+    shmq_closer_judge_messages(closer);
+    shmq_closer_judge_published(closer);
+    shmq_closer_begin(closer);
 }
 
 /* Visit every block in use. */
@@ -88,9 +89,10 @@ static inline void shmq_closer_scan(struct shmq_closer *closer)
 
         if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
             shmq_closer_meet(closer, block, word);
+        if (shmq_closer_full(closer))
+            shmq_closer_judge(closer);
     }
     shmq_closer_judge(closer);
-    shmq_closer_judge_published(closer);
 }
 
 /* Wake all who have announced that they sleep: in close(i), and where threads of a process that leaves are to come out
@@ -116,7 +118,7 @@ static inline void shmq_closer_announce(struct shmq_closer *closer)
     const struct shmq_map *map = closer->as->map;
 
     for (uint32_t qid = 0; qid < map->geometry.queues; qid++) /* only after the whole scan [U16] */
-        if (closer->requeued[qid / 64] >> qid % 64 & 1)
+        if (shmq_bits_test(closer->requeued, qid))
             shmq_fetch_add_seq_cst(&map->queue[qid].requeued, 1, SHMQ_C4_RQ);
     shmq_wake_everybody(map);
 }
@@ -150,7 +152,7 @@ static inline void shmq_closer_give_up_queues(struct shmq_closer *closer, uint32
 static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
 {
     memset(&closer->requeued, 0, sizeof closer->requeued);
-    closer->count = closer->published_count = 0;
+    shmq_closer_begin(closer);
     shmq_cache_forget(closer->as); /* the scan frees what it held */
     shmq_closer_settle_buddy(closer);
     shmq_closer_shut_queues(closer->as);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. Candidates are gathered and
- * judged together, with one look at each queue's ring for all of them. */
+/* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. They are gathered and judged
+ * together, with one look at each queue's ring for all of them. What its block word says when a block is judged it said
+ * all the time since it was noted, or the block is no longer the dead process's: that does nothing any more, so nothing
+ * becomes its property or its message again. */
 #ifndef SHMQ_SETTLE_H
 #define SHMQ_SETTLE_H
 
@@ -60,7 +62,7 @@ static inline void shmq_closer_requeue(struct shmq_closer *closer, uint32_t bloc
 
     if (!shmq_cas_seq_cst(&map->block[block].word, word, requeued, SHMQ_C3_REQUEUE))
         return;
-    shmq_closer_note(closer, qid);
+    shmq_bits_set(closer->requeued, qid);
     /* A delete that missed it has set CLOSING before: one of the two sees the other [M3]. */
     if (!shmq_closer_current(map, block, requeued, qid, SHMQ_C3_RECHECK)
         && shmq_cas_seq_cst(&map->block[block].word, requeued, mine, SHMQ_C3_UNDO))
@@ -81,95 +83,90 @@ static inline void shmq_closer_settle_held(struct shmq_closer *closer, uint32_t 
 
 /* A block QUEUED by the dead process that no ring holds: its send had not posted, or its queue is closed. It goes
  * where it came from (M[1]), else it is freed [H4]. */
-static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, struct shmq_candidate *candidate)
+static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, uint32_t block, uint64_t word)
 {
     const struct shmq_map *map = closer->as->map;
-    uint64_t word = candidate->word;
-    uint64_t from_word = shmq_load_acquire(&map->block[candidate->block].m[SHMQ_M_FROM], SHMQ_READ);
+    uint64_t from_word = shmq_load_acquire(&map->block[block].m[SHMQ_M_FROM], SHMQ_READ);
     uint32_t from = shmq_from_queue(from_word) - 1;
     bool forwarded = from < map->geometry.queues && shmq_tag(from_word) == (shmq_block_gen(word) & 0xffff);
     uint64_t mine = shmq_block_move(word, SHMQ_STATE_OWNED, forwarded ? from + 1 : 0, closer->as->slot);
 
-    if (!shmq_cas_seq_cst(&map->block[candidate->block].word, word, mine, SHMQ_C3_BACK))
+    if (!shmq_cas_seq_cst(&map->block[block].word, word, mine, SHMQ_C3_BACK))
         return; /* a receiver or a drain has it */
     if (forwarded)
-        shmq_closer_settle_held(closer, candidate->block, mine, from);
+        shmq_closer_settle_held(closer, block, mine, from);
     else
-        shmq_closer_reclaim(closer->as, candidate->block, mine);
+        shmq_closer_reclaim(closer->as, block, mine);
 }
 
-/* The candidate for `block`, or NULL. They are sorted, because the scan is; the last is not before it. */
-static inline struct shmq_candidate *shmq_closer_find(struct shmq_closer *closer, uint32_t block)
-{
-    uint32_t low = 0, high = closer->count - 1;
-
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-
-        if (closer->candidate[middle].block < block)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return closer->candidate[low].block == block ? &closer->candidate[low] : NULL;
-}
-
-/* Look once at every slot of qid: note which candidates are posted, clear slots that name blocks held from it. */
+/* Look once at every slot of qid: note which messages are posted, clear slots that name blocks held from it. */
 static inline void shmq_closer_search(struct shmq_closer *closer, uint32_t qid)
 {
     const struct shmq_map *map = closer->as->map;
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
-    uint32_t first = closer->candidate[0].block, range = closer->candidate[closer->count - 1].block - first;
 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
         uint32_t block = shmq_slot_value(slot_word) - 1;
-        struct shmq_candidate *candidate;
+        struct shmq_cluster *cluster = shmq_closer_find(closer, slot_word);
+        uint64_t word;
 
-        if (block - first > range) /* another batch's, or of an empty slot, which is no block: most are */
+        if (!cluster || !(cluster->messages & shmq_cluster_bit(block)))
             continue;
-        candidate = shmq_closer_find(closer, block);
-        if (!candidate || shmq_candidate_queue(candidate) != qid)
-            continue;
-        if (shmq_queue_match(qid, candidate->word, slot_word))
-            candidate->posted = true;
-        else if (shmq_block_state(candidate->word) == SHMQ_STATE_OWNED)
+        word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with S1, R1 */
+        if (shmq_queue_match(qid, word, slot_word))
+            cluster->posted |= shmq_cluster_bit(block);
+        else if (shmq_block_state(word) == SHMQ_STATE_OWNED && shmq_block_owner(word) == closer->as->slot
+            && shmq_block_queue(word) == qid + 1)
             shmq_cas_seq_cst(&slots[i], slot_word, shmq_slot_empty(shmq_slot_lap(slot_word) + 1), SHMQ_C3_SETTLE);
     }
 }
 
-/* Judge the candidates that concern queue qid. */
-static inline void shmq_closer_judge_queue(struct shmq_closer *closer, uint32_t qid)
+/* The queue of a message that the dead process sent or held, `queues` if the block is no longer such a one. */
+static inline uint32_t shmq_closer_message_queue(const struct shmq_closer *closer, uint32_t block, uint64_t word)
 {
-    uint64_t flags = shmq_load_seq_cst(&closer->as->map->queue[qid].flags, SHMQ_C3_FLAGS); /* before the ring [D10] */
+    const struct shmq_map *map = closer->as->map;
+    uint32_t state = shmq_block_state(word), qid = shmq_block_queue(word) - 1;
 
-    shmq_closer_search(closer, qid);
-    for (uint32_t i = 0; i < closer->count; i++) {
-        struct shmq_candidate *candidate = &closer->candidate[i];
-
-        if (shmq_candidate_queue(candidate) != qid)
-            continue;
-        if (shmq_block_state(candidate->word) == SHMQ_STATE_OWNED)
-            shmq_closer_settle_held(closer, candidate->block, candidate->word, qid);
-        else if (!(candidate->posted && flags & SHMQ_QUEUE_OPEN))
-            shmq_closer_settle_unposted(closer, candidate);
-    }
+    if ((state == SHMQ_STATE_OWNED || state == SHMQ_STATE_QUEUED) && shmq_block_owner(word) == closer->as->slot
+        && qid < map->geometry.queues && shmq_block_plausible(map, block, word))
+        return qid;
+    return map->geometry.queues;
 }
 
-static inline void shmq_closer_judge(struct shmq_closer *closer)
+static inline void shmq_closer_judge_message(struct shmq_closer *closer, uint32_t block, bool posted)
 {
-    uint64_t judged[(SHMQ_MAX_PROCESSES + SHMQ_MAX_QUEUES) / 64] = { 0 };
+    uint64_t word = shmq_load_acquire(&closer->as->map->block[block].word, SHMQ_READ); /* pairs with S1, R1 */
+    uint32_t qid = shmq_closer_message_queue(closer, block, word);
 
-    for (uint32_t i = 0; i < closer->count; i++) {
-        uint32_t qid = shmq_candidate_queue(&closer->candidate[i]);
+    if (qid == closer->as->map->geometry.queues)
+        return;
+    if (shmq_block_state(word) == SHMQ_STATE_OWNED)
+        shmq_closer_settle_held(closer, block, word, qid);
+    else if (!(posted && shmq_bits_test(closer->open, qid)))
+        shmq_closer_settle_unposted(closer, block, word);
+}
 
-        if (judged[qid / 64] >> qid % 64 & 1)
+/* Judge the messages of all clusters. */
+static inline void shmq_closer_judge_messages(struct shmq_closer *closer)
+{
+    const struct shmq_map *map = closer->as->map;
+
+    for (uint32_t qid = 0; qid < map->geometry.queues; qid++) {
+        if (!shmq_bits_test(closer->queues, qid))
             continue;
-        judged[qid / 64] |= 1ull << qid % 64;
-        shmq_closer_judge_queue(closer, qid);
+        if (shmq_load_seq_cst(&map->queue[qid].flags, SHMQ_C3_FLAGS) & SHMQ_QUEUE_OPEN) /* before the ring [D10] */
+            shmq_bits_set(closer->open, qid);
+        shmq_closer_search(closer, qid);
     }
-    closer->count = 0;
+    for (uint32_t i = 0; i < closer->count; i++) {
+        const struct shmq_cluster *cluster = &closer->cluster[i];
+
+        for (uint64_t left = cluster->messages; left; left &= left - 1)
+            shmq_closer_judge_message(closer, cluster->number * SHMQ_CLUSTER_BLOCKS + (uint32_t)__builtin_ctzll(left),
+                cluster->posted & left & -left);
+    }
 }
 
 #endif

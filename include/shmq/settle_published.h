@@ -25,33 +25,31 @@ static inline bool shmq_closer_entry(const struct shmq_map *map, uint32_t topic,
     return shmq_flags_epoch(entry->flags) == entry->epoch;
 }
 
-/* Note which of the published blocks stand in the ring of one subscriber. */
+/* Is it still a block that the dead process published to the topic? */
+static inline bool shmq_closer_published(const struct shmq_closer *closer, uint64_t word, uint32_t topic)
+{
+    return shmq_block_state(word) == SHMQ_STATE_FANOUT && shmq_block_owner(word) == closer->as->slot
+        && shmq_block_queue(word) == topic + 1;
+}
+
+/* Note which of the blocks published to the topic stand in the ring of one subscriber. */
 static inline void shmq_closer_search_subscriber(struct shmq_closer *closer, uint32_t qid, uint32_t topic)
 {
     const struct shmq_map *map = closer->as->map;
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
-    uint32_t first = closer->published[0].block, range = closer->published[closer->published_count - 1].block - first;
 
-    for (uint32_t i = 0; i < closer->published_count; i++)
-        closer->published[i].posted = false;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
-        uint32_t low = 0, high = closer->published_count - 1, block = shmq_slot_value(slot_word) - 1;
+        uint32_t block = shmq_slot_value(slot_word) - 1;
+        struct shmq_cluster *cluster = shmq_closer_find(closer, slot_word);
+        uint64_t word;
 
-        if (block - first > range) /* another batch's, or of an empty slot, which is no block: most are */
+        if (!cluster || !(cluster->published & shmq_cluster_bit(block)))
             continue;
-        while (low < high) {
-            uint32_t middle = (low + high) / 2;
-
-            if (closer->published[middle].block < block)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (closer->published[low].block == block && shmq_block_queue(closer->published[low].word) == topic + 1
-            && shmq_slot_gen(slot_word) == (shmq_block_gen(closer->published[low].word) & 0xfff))
-            closer->published[low].posted = true;
+        word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with P2 */
+        if (shmq_closer_published(closer, word, topic) && shmq_slot_gen(slot_word) == (shmq_block_gen(word) & 0xfff))
+            cluster->posted |= shmq_cluster_bit(block);
     }
 }
 
@@ -60,16 +58,22 @@ static inline void shmq_closer_judge_subscriber(struct shmq_closer *closer, uint
 {
     const struct shmq_map *map = closer->as->map;
     struct shmq_entry entry;
-    bool open = shmq_closer_entry(map, topic, index, &entry) && entry.flags & SHMQ_QUEUE_OPEN;
 
-    if (open)
+    for (uint32_t i = 0; i < closer->count; i++)
+        closer->cluster[i].posted = 0;
+    if (shmq_closer_entry(map, topic, index, &entry) && entry.flags & SHMQ_QUEUE_OPEN)
         shmq_closer_search_subscriber(closer, entry.qid, topic);
-    for (uint32_t i = 0; i < closer->published_count; i++) {
-        struct shmq_published *published = &closer->published[i];
-        struct shmq_ticket ticket = { published->block, shmq_block_gen(published->word), index };
+    for (uint32_t i = 0; i < closer->count; i++) {
+        const struct shmq_cluster *cluster = &closer->cluster[i];
 
-        if (shmq_block_queue(published->word) == topic + 1 && !(open && published->posted))
-            shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_C3_TICKET);
+        for (uint64_t left = cluster->published & ~cluster->posted; left; left &= left - 1) {
+            uint32_t block = cluster->number * SHMQ_CLUSTER_BLOCKS + (uint32_t)__builtin_ctzll(left);
+            uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with P2 */
+            struct shmq_ticket ticket = { block, shmq_block_gen(word), index };
+
+            if (shmq_closer_published(closer, word, topic))
+                shmq_ticket_clear(map, ticket, SHMQ_TICKET_UNSEEN, SHMQ_C3_TICKET);
+        }
     }
 }
 
@@ -86,19 +90,21 @@ static inline void shmq_closer_claim_last(struct shmq_actor *as, uint32_t block,
 static inline void shmq_closer_judge_published(struct shmq_closer *closer)
 {
     const struct shmq_map *map = closer->as->map;
-    bool judged[SHMQ_MAX_TOPICS] = { false };
 
-    for (uint32_t i = 0; i < closer->published_count; i++) {
-        uint32_t topic = shmq_block_queue(closer->published[i].word) - 1;
-
-        for (uint32_t index = 0; index < SHMQ_MAX_SUBSCRIBERS && !judged[topic]; index++)
+    for (uint32_t topic = 0; topic < map->geometry.max_topics; topic++)
+        for (uint32_t index = 0; shmq_bits_test(closer->topics, topic) && index < SHMQ_MAX_SUBSCRIBERS; index++)
             if (index < shmq_load_acquire(&map->topic[topic].indices, SHMQ_READ)) /* pairs with Q_INDICES */
                 shmq_closer_judge_subscriber(closer, topic, index);
-        judged[topic] = true;
+    for (uint32_t i = 0; i < closer->count; i++) {
+        const struct shmq_cluster *cluster = &closer->cluster[i];
+
+        for (uint64_t left = cluster->published; left; left &= left - 1) {
+            uint32_t block = cluster->number * SHMQ_CLUSTER_BLOCKS + (uint32_t)__builtin_ctzll(left);
+            uint64_t word = shmq_load_acquire(&map->block[block].word, SHMQ_READ);
+
+            shmq_closer_claim_last(closer->as, block, shmq_block_gen(word));
+        }
     }
-    for (uint32_t i = 0; i < closer->published_count; i++)
-        shmq_closer_claim_last(closer->as, closer->published[i].block, shmq_block_gen(closer->published[i].word));
-    closer->published_count = 0;
 }
 
 /* Tickets that the dead process held as a subscriber are given back. */
@@ -129,12 +135,8 @@ static inline void shmq_closer_meet_published(struct shmq_closer *closer, uint32
     if (!kept)
         shmq_closer_drop_held(closer, block, word);
     if (shmq_block_owner(word) == closer->as->slot) {
-        struct shmq_published *published = &closer->published[closer->published_count++];
-
-        published->block = block;
-        published->word = word;
-        if (closer->published_count == SHMQ_PUBLISHED)
-            shmq_closer_judge_published(closer);
+        shmq_closer_cluster(closer, block)->published |= shmq_cluster_bit(block);
+        shmq_bits_set(closer->topics, shmq_block_queue(word) - 1);
     } else {
         shmq_closer_claim_last(closer->as, block, shmq_block_gen(word));
     }

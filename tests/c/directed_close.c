@@ -109,6 +109,42 @@ void sim_test_recoverer_of_poster(void)
     sim_stop_everywhere(&dies);
 }
 
+/* As D10, but the queue is closing already when the recoverer looks, and its drain takes what the recoverer judges. */
+static void recover_peer_body(void *argument) { recover_peer(argument); }
+
+static void delete_alpha_body(void *argument) { sim_do_delete(argument, SIM_ALPHA); }
+
+static void stage_closing_target(void)
+{
+    sim_stage(16);
+    sim_player(SIM_VICTIM, 2);
+    other = sim_player(1, 2);
+    peer = sim_player(2, 2);
+    SIM_AS(peer, sim_post(peer, &peer->named[SIM_ALPHA].ref));
+    sim_slay(peer);
+    sim_spawn(recover_peer_body, victim);
+    SIM_CHECK(sim_spawn(delete_alpha_body, other) == 1, "who deletes is the second fibre");
+    sim_run_to(1, SHMQ_QC2);
+}
+
+void sim_test_recoverer_beside_drain(void)
+{
+    bool ended = false;
+
+    for (uint64_t accesses = 0; !ended; accesses++) {
+        sim_stopped(accesses, 0);
+        stage_closing_target();
+        ended = sim_run(SIM_VICTIM, accesses) == SIM_FINISHED;
+        sim_run(1, SIM_FOREVER);
+        sim_impersonate(other->fibre);
+        SIM_CHECK(sim_do_open(other, SIM_ALPHA, 2, true) == SHMQ_OK, "a deleted queue is made again");
+        sim_post(other, &other->named[SIM_ALPHA].ref); /* with the block that the drain has freed */
+        sim_impersonate(SIM_ROOT);
+        sim_run(SIM_VICTIM, SIM_FOREVER);
+        sim_wind_up();
+    }
+}
+
 /* As D10, but the poster dies between S1 and its take-back while its target is closed behind it. */
 static void stage_poster(void)
 {

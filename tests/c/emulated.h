@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What qemu-user does not do for the programs that it runs, each found out by a few system calls: its madvise reports
- * success and does nothing (seen with 7.2), it writes some files of /proc itself, and ignores limits on address space.
- * shmq itself needs these of a kernel, so elsewhere nothing is left out.
+ * success and does nothing (seen with 7.2), it writes some files of /proc itself, ignores limits on address space, and
+ * keeps a SIGBUS that is blocked where sigpending does not look. shmq itself needs all but the last of a kernel, so
+ * elsewhere nothing is left out.
  */
 #ifndef EMULATED_H
 #define EMULATED_H
@@ -11,6 +12,7 @@
 #endif
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -88,6 +90,27 @@ static inline bool emulated_limits_mappings(void)
     return limit.rlim_cur == wanted;
 }
 
+/* Is a SIGBUS pending that was sent and is blocked? */
+static inline bool emulated_has_pending_faults(void)
+{
+    sigset_t set, before;
+    struct sigaction ignore, old;
+    bool pending;
+
+    memset(&ignore, 0, sizeof ignore);
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    CHECK_EQUAL(sigprocmask(SIG_BLOCK, &set, &before), 0);
+    CHECK_EQUAL(raise(SIGBUS), 0);
+    CHECK_EQUAL(sigpending(&set), 0);
+    pending = sigismember(&set, SIGBUS) == 1;
+    ignore.sa_handler = SIG_IGN; /* takes it away */
+    CHECK_EQUAL(sigaction(SIGBUS, &ignore, &old), 0);
+    CHECK_EQUAL(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+    CHECK_EQUAL(sigaction(SIGBUS, &old, NULL), 0);
+    return pending;
+}
+
 static const struct check_need emulated_dontfork __attribute__((unused))
     = { "keep MADV_DONTFORK mappings from a forked child", emulated_keeps_from_children };
 static const struct check_need emulated_populate __attribute__((unused))
@@ -98,5 +121,7 @@ static const struct check_need emulated_kernel __attribute__((unused))
     = { "execute programs and filter calls as a kernel does", emulated_opens_stat }; /* one that opens it is one */
 static const struct check_need emulated_address_space __attribute__((unused))
     = { "limit the address space", emulated_limits_mappings };
+static const struct check_need emulated_pending __attribute__((unused))
+    = { "report a blocked SIGBUS as pending", emulated_has_pending_faults };
 
 #endif

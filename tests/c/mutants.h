@@ -37,7 +37,7 @@
     CAUGHT(N2, CAS_AS_STORE, "directed: a helper does not open the half-built queue of a later maker")                 \
     EQUIVALENT(C1, CAS_AS_STORE, "only the holder of the byte lock writes the state")                                  \
     EQUIVALENT(C3_FREE, CAS_AS_STORE, "only the holder of the owner's byte lock changes an OWNED word")                \
-    CAUGHT(C3_BACK, CAS_AS_STORE, "directed: the recoverer of a dead sender may stop while the queue is re-made")      \
+    CAUGHT(C3_BACK, CAS_AS_STORE, "directed: a recoverer takes nothing that the drain of a closing queue has taken")   \
     CAUGHT(C3_SETTLE, CAS_AS_STORE, "directed: a slot that a dead taker left is cleared once")                         \
     EQUIVALENT(C3_REQUEUE, CAS_AS_STORE, "only the holder of the owner's byte lock changes an OWNED word")             \
     CAUGHT(C3_UNDO, CAS_AS_STORE, "directed: a queue deleted during a close keeps no requeued message")                \

@@ -18,6 +18,7 @@ const struct sim_directed sim_directed_tests[] = {
     { "D9 M11", "a forwarded message survives its forwarder's death at any step", sim_test_forwarder_dies },
     { "D9 H4", "a forwarded message survives its recoverer's death too", sim_test_forwarder_and_recoverer_die },
     { "D10", "the recoverer of a dead sender may stop while the queue is re-made", sim_test_recoverer_of_poster },
+    { "D10", "a recoverer takes nothing that the drain of a closing queue has taken", sim_test_recoverer_beside_drain },
     { "D10", "a sender may die at any step while its target closes", sim_test_poster_dies_after_close },
     { "D10", "a sender may post after its target was drained, and die", sim_test_late_poster_dies },
     { "D11", "a post against a close leaks nothing", sim_test_post_against_close },

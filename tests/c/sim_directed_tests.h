@@ -13,6 +13,7 @@ void sim_test_lagging_hint(void);
 void sim_test_bounded_walks(void);
 void sim_test_close_with_held(void);
 void sim_test_recoverer_of_poster(void);
+void sim_test_recoverer_beside_drain(void);
 void sim_test_poster_dies_after_close(void);
 void sim_test_late_poster_dies(void);
 void sim_test_post_against_close(void);

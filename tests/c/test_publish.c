@@ -174,7 +174,7 @@ static void what_a_dead_publisher_had_not_posted_is_taken_back(void)
 
 static void more_publications_than_a_closer_notes_at_once_are_all_judged(void)
 {
-    enum { COUNT = SHMQ_PUBLISHED + 100 };
+    enum { COUNT = SHMQ_CLUSTERS * SHMQ_CLUSTER_BLOCKS + 100 };
     struct shmq_publication publication;
 
     make_sized(2 * COUNT);

@@ -717,9 +717,9 @@ static void a_requeue_that_a_delete_has_missed_is_undone(void) /* [M3] */
     CHECK_EQUAL(shmq_block_state(arena_word(message.hold.block)), SHMQ_STATE_FREE);
 }
 
-static void more_messages_than_a_closer_notes_at_once_are_all_judged(void)
+static void more_neighbours_than_a_closer_notes_at_once_are_all_judged(void)
 {
-    enum { COUNT = 2 * SHMQ_CANDIDATES + 100 };
+    enum { COUNT = SHMQ_CLUSTERS * SHMQ_CLUSTER_BLOCKS + 100 };
     struct shmq_queue_ref deep;
     static uint8_t seen[COUNT];
 
@@ -742,6 +742,42 @@ static void more_messages_than_a_closer_notes_at_once_are_all_judged(void)
         CHECK_EQUAL(message.deliveries, message.label < COUNT / 2);
         CHECK_EQUAL(shmq_release(&me, &message.hold), SHMQ_OK);
     }
+    arena_nothing(&me, &deep, SHMQ_EMPTY);
+    check_nothing_left();
+}
+
+/* A message that has a cluster to itself. */
+static void send_large(const struct shmq_queue_ref *ref, uint32_t label)
+{
+    uint64_t bytes = SHMQ_CLUSTER_BLOCKS << arena.map.geometry.granule_shift;
+    struct shmq_parcel parcel = { bytes, label };
+    struct shmq_hold loan;
+
+    CHECK_EQUAL(shmq_loan(&victim, bytes, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_send(&victim, ref, &loan, &parcel), SHMQ_OK);
+}
+
+static void more_clusters_than_a_closer_notes_at_once_are_all_judged(void)
+{
+    enum { COUNT = SHMQ_CLUSTERS + 10 };
+    struct shmq_queue_ref deep;
+    static uint32_t block[2 * COUNT];
+
+    make_sized(4 * COUNT * SHMQ_CLUSTER_BLOCKS);
+    arena_open(&me, "deep", 2 * COUNT, &deep);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        send_large(&deep, 2 * i);
+        arena_send(&me, &deep, 2 * i + 1);
+    }
+    die();
+    for (uint32_t i = 0; i < 2 * COUNT; i++) {
+        struct shmq_message message;
+
+        arena_hold(&me, &deep, i, &message);
+        block[i] = message.hold.block;
+        CHECK_EQUAL(shmq_release(&me, &message.hold), SHMQ_OK);
+    }
+    CHECK(block[0] < block[1] && block[1] < block[2]); /* the survivor's lie between */
     arena_nothing(&me, &deep, SHMQ_EMPTY);
     check_nothing_left();
 }
@@ -1027,7 +1063,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_closer_that_died_after_C3_REQUEUE_left_a_message_that_is_still_announced),
     CHECK_TEST(a_closer_that_died_after_C3_BACK_left_a_message_that_still_goes_where_it_came_from),
     CHECK_TEST(a_requeue_that_a_delete_has_missed_is_undone),
-    CHECK_TEST(more_messages_than_a_closer_notes_at_once_are_all_judged),
+    CHECK_TEST(more_neighbours_than_a_closer_notes_at_once_are_all_judged),
+    CHECK_TEST(more_clusters_than_a_closer_notes_at_once_are_all_judged),
     CHECK_TEST(a_process_that_died_before_it_entered_is_nothing_to_close),
     CHECK_TEST(the_blocks_of_others_are_not_touched),
     CHECK_TEST(a_close_that_keeps_pinned_blocks_gives_up_all_else),
