@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import small
+
+import shmq
+from shmq import Region
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 30.0
@@ -120,3 +124,10 @@ def python(shmq_dir: Path) -> Callable[..., str]:
         return done.stdout
 
     return python
+
+
+@pytest.fixture(params=["named", "anonymous"])
+def region(request: pytest.FixtureRequest) -> Iterator[Region]:
+    """A region of either kind."""
+    with small() if request.param == "named" else shmq.open(None, "1MiB") as region:
+        yield region
