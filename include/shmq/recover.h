@@ -62,19 +62,13 @@ static inline void shmq_closer_meet(struct shmq_closer *closer, uint32_t block, 
     } else if (state == SHMQ_STATE_FANOUT) {
         shmq_closer_meet_published(closer, block, word, kept);
     } else if (!kept && qid < closer->as->map->geometry.queues) {
-        shmq_closer_cluster(closer, block)->messages |= shmq_cluster_bit(block);
+        if (shmq_clusters_full(&closer->messages, block))
+            shmq_closer_judge_messages(closer);
+        shmq_clusters_note(&closer->messages, block);
         shmq_bits_set(closer->queues, qid);
     } else if (!kept && state == SHMQ_STATE_OWNED && shmq_block_owner(word) == closer->as->slot) {
         shmq_closer_reclaim(closer->as, block, word);
     }
-}
-
-/* Judge what has been gathered. */
-static inline void shmq_closer_judge(struct shmq_closer *closer)
-{
-    shmq_closer_judge_messages(closer);
-    shmq_closer_judge_published(closer);
-    shmq_closer_begin(closer);
 }
 
 /* Visit every block in use. */
@@ -89,10 +83,9 @@ static inline void shmq_closer_scan(struct shmq_closer *closer)
 
         if (shmq_block_state(word) != SHMQ_STATE_FREE && shmq_block_plausible(map, block, word))
             shmq_closer_meet(closer, block, word);
-        if (shmq_closer_full(closer))
-            shmq_closer_judge(closer);
     }
-    shmq_closer_judge(closer);
+    shmq_closer_judge_messages(closer);
+    shmq_closer_judge_published(closer);
 }
 
 /* Wake all who have announced that they sleep: in close(i), and where threads of a process that leaves are to come out
@@ -152,7 +145,8 @@ static inline void shmq_closer_give_up_queues(struct shmq_closer *closer, uint32
 static inline void shmq_closer_run(struct shmq_closer *closer, uint32_t epoch)
 {
     memset(&closer->requeued, 0, sizeof closer->requeued);
-    shmq_closer_begin(closer);
+    shmq_closer_forget_messages(closer);
+    shmq_closer_forget_published(closer);
     shmq_cache_forget(closer->as); /* the scan frees what it held */
     shmq_closer_settle_buddy(closer);
     shmq_closer_shut_queues(closer->as);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. They are gathered and judged
- * together, with one look at each queue's ring for all of them. What its block word says when a block is judged it said
- * all the time since it was noted, or the block is no longer the dead process's: that does nothing any more, so nothing
- * becomes its property or its message again. */
+ * together, with one look at each queue's ring for all of them.
+ *
+ * A block word is read again when a slot names the block, and when it is judged. If it still says that the block is a
+ * message that the dead process sent or held, it has said the same since the block was noted: the process itself does
+ * nothing any more, and a closer makes blocks its own only outside all queues, to free them at once. */
 #ifndef SHMQ_SETTLE_H
 #define SHMQ_SETTLE_H
 
@@ -103,20 +105,21 @@ static inline void shmq_closer_settle_unposted(struct shmq_closer *closer, uint3
 static inline void shmq_closer_search(struct shmq_closer *closer, uint32_t qid)
 {
     const struct shmq_map *map = closer->as->map;
+    struct shmq_cluster_range range = shmq_clusters_range(&closer->messages);
     uint64_t *slots = shmq_map_slots(map, qid);
     uint32_t count = shmq_place_slots(map, qid);
 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t slot_word = shmq_load_seq_cst(&slots[i], SHMQ_READ); /* pairs with S2 */
+        uint32_t cluster = shmq_clusters_find(&closer->messages, range, slot_word);
         uint32_t block = shmq_slot_value(slot_word) - 1;
-        struct shmq_cluster *cluster = shmq_closer_find(closer, slot_word);
         uint64_t word;
 
-        if (!cluster || !(cluster->messages & shmq_cluster_bit(block)))
+        if (cluster == closer->messages.count)
             continue;
         word = shmq_load_acquire(&map->block[block].word, SHMQ_READ); /* pairs with S1, R1 */
         if (shmq_queue_match(qid, word, slot_word))
-            cluster->posted |= shmq_cluster_bit(block);
+            closer->messages.posted[cluster] |= shmq_cluster_bit(block);
         else if (shmq_block_state(word) == SHMQ_STATE_OWNED && shmq_block_owner(word) == closer->as->slot
             && shmq_block_queue(word) == qid + 1)
             shmq_cas_seq_cst(&slots[i], slot_word, shmq_slot_empty(shmq_slot_lap(slot_word) + 1), SHMQ_C3_SETTLE);
@@ -148,10 +151,10 @@ static inline void shmq_closer_judge_message(struct shmq_closer *closer, uint32_
         shmq_closer_settle_unposted(closer, block, word);
 }
 
-/* Judge the messages of all clusters. */
 static inline void shmq_closer_judge_messages(struct shmq_closer *closer)
 {
     const struct shmq_map *map = closer->as->map;
+    const struct shmq_clusters *messages = &closer->messages;
 
     for (uint32_t qid = 0; qid < map->geometry.queues; qid++) {
         if (!shmq_bits_test(closer->queues, qid))
@@ -160,13 +163,11 @@ static inline void shmq_closer_judge_messages(struct shmq_closer *closer)
             shmq_bits_set(closer->open, qid);
         shmq_closer_search(closer, qid);
     }
-    for (uint32_t i = 0; i < closer->count; i++) {
-        const struct shmq_cluster *cluster = &closer->cluster[i];
-
-        for (uint64_t left = cluster->messages; left; left &= left - 1)
-            shmq_closer_judge_message(closer, cluster->number * SHMQ_CLUSTER_BLOCKS + (uint32_t)__builtin_ctzll(left),
-                cluster->posted & left & -left);
-    }
+    for (uint32_t i = 0; i < messages->count; i++)
+        for (uint64_t left = messages->noted[i]; left; left &= left - 1)
+            shmq_closer_judge_message(closer, shmq_clusters_block(messages, i, left),
+                messages->posted[i] & left & -left);
+    shmq_closer_forget_messages(closer);
 }
 
 #endif

@@ -145,6 +145,44 @@ void sim_test_recoverer_beside_drain(void)
     }
 }
 
+/* The sender posts only after the drain of a deleted queue has passed the slot, and dies. Who looks at the ring first,
+ * and then at the flags of the next queue in that record, would leave the block queued for nobody. */
+static void post_to_old_body(void *argument) { sim_post(argument, &old_ref); }
+
+static void stage_undrained(void)
+{
+    sim_stage(16);
+    sim_player(SIM_VICTIM, 2);
+    peer = sim_player(1, 2);
+    other = sim_player(2, 2);
+    old_ref = other->named[SIM_ALPHA].ref;
+    sim_spawn(recover_peer_body, victim);
+    SIM_CHECK(sim_spawn(post_to_old_body, peer) == 1, "the sender is the second fibre");
+    SIM_CHECK(sim_spawn(delete_alpha_body, other) == 2, "who deletes is the third fibre");
+    sim_run_to(1, SHMQ_S2);
+    sim_run_to(2, SHMQ_QC4);
+    sim_run(1, 1);
+    sim_kill(1);
+    sim_slay(peer);
+}
+
+void sim_test_recoverer_before_next_queue(void)
+{
+    bool ended = false;
+
+    for (uint64_t accesses = 0; !ended; accesses++) {
+        sim_stopped(accesses, 0);
+        stage_undrained();
+        ended = sim_run(SIM_VICTIM, accesses) == SIM_FINISHED;
+        sim_run(2, SIM_FOREVER);
+        sim_impersonate(other->fibre);
+        SIM_CHECK(sim_do_open(other, SIM_ALPHA, 2, true) == SHMQ_OK, "a deleted queue is made again");
+        sim_impersonate(SIM_ROOT);
+        sim_run(SIM_VICTIM, SIM_FOREVER);
+        sim_wind_up();
+    }
+}
+
 /* As D10, but the poster dies between S1 and its take-back while its target is closed behind it. */
 static void stage_poster(void)
 {
@@ -173,8 +211,6 @@ void sim_test_poster_dies_after_close(void)
 
 /* The sender posts only after the queue was closed and drained, and dies before it looks (S3). The recoverer has known
  * the queue while it was open. */
-static void post_to_old_body(void *argument) { sim_post(argument, &old_ref); }
-
 static void stage_late_poster(void)
 {
     sim_stage(16);

@@ -367,6 +367,43 @@ void sim_test_recoverer_of_publisher(void)
             sim_stop_everywhere(&stops[i]);
 }
 
+/* What the dead one had published has been received meanwhile, and the block is being published by another. */
+static void stage_published_again(void)
+{
+    queued = 0;
+    stage();
+    unsubscribe(bob);
+    dead = peer;
+    SIM_AS(dead, sim_announce(dead));
+    sim_slay(dead);
+}
+
+static void publish_the_block_again(void)
+{
+    uint32_t block = SIM_AS(ann, sim_hear(ann) == SHMQ_OK ? ann->held[ann->held_count - 1].hold.block : 0);
+
+    SIM_AS(ann, sim_do_release(ann, ann->held_count - 1));
+    sim_impersonate(SIM_ROOT);
+    SIM_CHECK(sim_spawn(publish_body, ann) == 1, "who publishes again is the second fibre");
+    sim_run_to(1, SHMQ_S2);
+    SIM_CHECK(shmq_block_state(sim_map.block[block].word) == SHMQ_STATE_FANOUT, "another block was published");
+}
+
+static void hear_it(void)
+{
+    sim_run(1, SIM_FOREVER);
+    SIM_CHECK(SIM_AS(ann, sim_hear(ann)) == SHMQ_OK, "what a living process publishes was taken back");
+}
+
+void sim_test_recoverer_beside_publisher(void)
+{
+    static const struct sim_stop stop = { stage_published_again, recover_dead, publish_the_block_again, hear_it,
+        SIM_GOES_ON };
+
+    policy = SHMQ_POLICY_BLOCK;
+    sim_stop_everywhere(&stop);
+}
+
 /* It holds one message, and another waits for it. */
 static void stage_dead_subscriber(void)
 {

@@ -14,6 +14,7 @@ void sim_test_bounded_walks(void);
 void sim_test_close_with_held(void);
 void sim_test_recoverer_of_poster(void);
 void sim_test_recoverer_beside_drain(void);
+void sim_test_recoverer_before_next_queue(void);
 void sim_test_poster_dies_after_close(void);
 void sim_test_late_poster_dies(void);
 void sim_test_post_against_close(void);
@@ -85,6 +86,7 @@ void sim_test_subscriber_stops(void);
 void sim_test_last_two_release(void);
 void sim_test_generation_comes_round(void);
 void sim_test_recoverer_of_publisher(void);
+void sim_test_recoverer_beside_publisher(void);
 void sim_test_recoverer_of_subscriber(void);
 void sim_test_subscriber_and_recoverer_die(void);
 

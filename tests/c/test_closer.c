@@ -79,14 +79,15 @@ static void more_neighbours_than_a_closer_notes_at_once_are_all_judged(void)
 }
 
 /* A message that has a cluster to itself. */
-static void send_large(const struct shmq_queue_ref *ref, uint32_t label)
+static uint32_t send_large(struct shmq_actor *actor, const struct shmq_queue_ref *ref, uint32_t label)
 {
     uint64_t bytes = SHMQ_CLUSTER_BLOCKS << arena.map.geometry.granule_shift;
     struct shmq_parcel parcel = { bytes, label };
     struct shmq_hold loan;
 
-    CHECK_EQUAL(shmq_loan(&victim, bytes, &loan), SHMQ_OK);
-    CHECK_EQUAL(shmq_send(&victim, ref, &loan, &parcel), SHMQ_OK);
+    CHECK_EQUAL(shmq_loan(actor, bytes, &loan), SHMQ_OK);
+    CHECK_EQUAL(shmq_send(actor, ref, &loan, &parcel), SHMQ_OK);
+    return loan.block;
 }
 
 static void more_clusters_than_a_closer_notes_at_once_are_all_judged(void)
@@ -98,7 +99,7 @@ static void more_clusters_than_a_closer_notes_at_once_are_all_judged(void)
     make_sized(4 * COUNT * SHMQ_CLUSTER_BLOCKS);
     arena_open(&me, "deep", 2 * COUNT, &deep);
     for (uint32_t i = 0; i < COUNT; i++) {
-        send_large(&deep, 2 * i);
+        send_large(&victim, &deep, 2 * i);
         arena_send(&me, &deep, 2 * i + 1);
     }
     die();
@@ -111,6 +112,28 @@ static void more_clusters_than_a_closer_notes_at_once_are_all_judged(void)
     }
     CHECK(block[0] < block[1] && block[1] < block[2]); /* the survivor's lie between */
     arena_nothing(&me, &deep, SHMQ_EMPTY);
+    check_nothing_left();
+}
+
+/* A posted block of a cluster that nothing is noted of says nothing about one in the same place of the next. */
+static void a_slot_is_compared_with_no_block_of_another_cluster(void)
+{
+    struct shmq_queue_ref target;
+    uint32_t theirs, mine;
+
+    make();
+    arena_open(&me, "target", 20, &target);
+    arena_send(&victim, &target, 0);
+    send_large(&me, &target, 1);
+    theirs = send_large(&me, &target, 2);
+    mine = send_large(&victim, &target, 3);
+    CHECK(theirs < mine && theirs % SHMQ_CLUSTER_BLOCKS == mine % SHMQ_CLUSTER_BLOCKS);
+    *slot_of(&target, 3) = shmq_slot_empty(shmq_slot_lap(*slot_of(&target, 3))); /* S1: not posted */
+    target.queue->tail = shmq_hint_word(target.epoch, target.base);
+    die();
+    CHECK_EQUAL(shmq_block_state(arena_word(mine)), SHMQ_STATE_FREE);
+    for (uint32_t label = 0; label < 3; label++)
+        arena_receive(&me, &target, label);
     check_nothing_left();
 }
 
@@ -358,6 +381,7 @@ static const struct check_test tests[] = {
     CHECK_TEST(a_requeue_that_a_delete_has_missed_is_undone),
     CHECK_TEST(more_neighbours_than_a_closer_notes_at_once_are_all_judged),
     CHECK_TEST(more_clusters_than_a_closer_notes_at_once_are_all_judged),
+    CHECK_TEST(a_slot_is_compared_with_no_block_of_another_cluster),
     CHECK_TEST(a_process_that_died_before_it_entered_is_nothing_to_close),
     CHECK_TEST(the_blocks_of_others_are_not_touched),
     CHECK_TEST(a_close_that_keeps_pinned_blocks_gives_up_all_else),

@@ -220,6 +220,37 @@ static void a_stale_slot_of_one_topic_is_not_taken_for_a_post_of_another(void)
     end();
 }
 
+static void a_slot_of_an_older_generation_is_not_taken_for_a_post(void)
+{
+    struct shmq_publication publication;
+    uint64_t *stale;
+
+    make();
+    subscribe(&ann, 2, SHMQ_POLICY_BLOCK, &to_ann);
+    start(8, &publication);
+    stale = &to_ann.slots[to_ann.base % (1u << to_ann.capacity_shift)];
+    *stale = shmq_slot_word(shmq_slot_lap(*stale), publication.gen - 1, publication.block + 1);
+    arena_close(0);
+    CHECK_EQUAL(shmq_block_state(arena_word(publication.block)), SHMQ_STATE_FREE);
+    arena_nothing(&ann, &to_ann, SHMQ_EMPTY);
+    end();
+}
+
+/* The drain of a closing queue had passed the slot when the publisher posted, and died before it looked. */
+static void what_is_posted_to_a_closing_queue_by_one_who_dies_is_taken_back(void)
+{
+    struct shmq_publication publication;
+
+    make();
+    subscribe(&ann, 2, SHMQ_POLICY_BLOCK, &to_ann);
+    start(8, &publication);
+    CHECK_EQUAL(shmq_publish_one(&pub, &frames.ref[to_ann.index], &publication), SHMQ_OK);
+    to_ann.queue->flags ^= SHMQ_QUEUE_OPEN | SHMQ_QUEUE_CLOSING;
+    arena_close(0);
+    CHECK_EQUAL(shmq_block_state(arena_word(publication.block)), SHMQ_STATE_FREE);
+    end();
+}
+
 /* One that waited for ann's queue; then ann died, another has her index, and the publisher has met it. */
 static void pending_for_who_has_gone(struct shmq_publication *publication, struct shmq_queue_ref *anew)
 {
@@ -489,6 +520,8 @@ static const struct check_test tests[] = {
     CHECK_TEST(what_a_dead_publisher_had_not_posted_is_taken_back),
     CHECK_TEST(more_publications_than_a_closer_notes_at_once_are_all_judged),
     CHECK_TEST(a_stale_slot_of_one_topic_is_not_taken_for_a_post_of_another),
+    CHECK_TEST(a_slot_of_an_older_generation_is_not_taken_for_a_post),
+    CHECK_TEST(what_is_posted_to_a_closing_queue_by_one_who_dies_is_taken_back),
     CHECK_TEST(who_has_anothers_index_does_not_get_what_waited_for_the_other),
     CHECK_TEST(only_a_loan_of_ones_own_is_published),
     CHECK_TEST(a_subscriber_that_was_shut_down_gets_the_rest_and_nothing_more),
