@@ -16,11 +16,11 @@ struct shmq_closer {
     uint32_t kept_count;
     uint64_t requeued[SHMQ_QUEUE_BITS]; /* queues with something requeued, one bit each */
     struct shmq_clusters messages;      /* that stand in, or were taken from, a queue */
-    uint64_t queues[SHMQ_QUEUE_BITS];   /* theirs */
+    uint64_t queues[SHMQ_QUEUE_BITS];   /* those of the messages */
     uint64_t open[SHMQ_QUEUE_BITS];     /* of these queues, those that were open before their rings were read */
     struct shmq_clusters published;     /* by the dead process */
-    uint64_t topics[SHMQ_MAX_TOPICS / 64]; /* theirs */
-    uint64_t of_topic[SHMQ_CLUSTERS];   /* of them, those of the topic that is judged now */
+    uint64_t topics[SHMQ_MAX_TOPICS / 64]; /* those of the published blocks */
+    uint64_t of_topic[SHMQ_CLUSTERS];   /* which published blocks are of the topic that is judged now */
 };
 
 static inline void shmq_closer_forget_messages(struct shmq_closer *closer)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks of a dead process that are to be judged together (closer.h), as bits of clusters of neighbours: so many of
- * them, wherever they lie, that each ring is seldom read twice. */
+/* Blocks of a dead process that are to be judged together (closer.h), as bits of clusters of neighbours: up to 24,576 of
+ * one granule that lie side by side, and no less than 384 wherever they lie. */
 #ifndef SHMQ_CLUSTERS_H
 #define SHMQ_CLUSTERS_H
 
@@ -38,7 +38,7 @@ static inline bool shmq_clusters_full(const struct shmq_clusters *clusters, uint
     return clusters->count == SHMQ_CLUSTERS && clusters->number[SHMQ_CLUSTERS - 1] != shmq_cluster_number(block);
 }
 
-/* There is room, and no block noted before it is behind it. */
+/* There is room; blocks are noted in ascending order. */
 static inline void shmq_clusters_note(struct shmq_clusters *clusters, uint32_t block)
 {
     uint32_t number = shmq_cluster_number(block);
@@ -75,7 +75,7 @@ static inline uint32_t shmq_clusters_find(const struct shmq_clusters *clusters, 
 
     if (away > range.span) /* most slots of most rings */
         return clusters->count;
-    if (high > away) /* numbers ascend; there, if all clusters up to it are neighbours */
+    if (high > away) /* no further on, since numbers ascend; just there, if no number is left out */
         high = away;
     while (low < high && clusters->number[high] != number) {
         uint32_t middle = (low + high) / 2;

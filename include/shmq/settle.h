@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. They are gathered and judged
- * together, with one look at each queue's ring for all of them.
+/* close(i), step 3: blocks that a dead process had for itself, held, or had in a queue. Of the latter two as many as
+ * there is room for are gathered, and judged together with one look at each queue's ring.
  *
  * A block word is read again when a slot names the block, and when it is judged. If it still says that the block is a
  * message that the dead process sent or held, it has said the same since the block was noted: the process itself does
- * nothing any more, and a closer makes blocks its own only outside all queues, to free them at once. */
+ * nothing any more, and its closer makes no message of a queue its own but before any is noted (the drain), or the very
+ * one that it judges. */
 #ifndef SHMQ_SETTLE_H
 #define SHMQ_SETTLE_H
 
