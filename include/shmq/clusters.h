@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Blocks of a dead process that are to be judged together (closer.h), as bits of clusters of neighbours: up to 24,576 of
- * one granule that lie side by side, and no less than 384 wherever they lie. */
+/* Blocks of a dead process that are to be judged together (closer.h), as bits of clusters of neighbours: up to 24,576
+ * of one granule that lie side by side, and no less than 384 wherever they lie. */
 #ifndef SHMQ_CLUSTERS_H
 #define SHMQ_CLUSTERS_H
 
