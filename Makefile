@@ -96,6 +96,7 @@ test-pythons:
 
 C_FLAGS := -std=gnu11 -Wall -Wextra -Werror -Iinclude -Itests/c -pthread
 OPTIMISED := -O2 -g
+SIMULATED := -DSHMQ_SIMULATOR -DSHMQ_CLUSTERS=2u -DSHMQ_CLUSTER_BLOCKS=2u # so few that recoveries judge in mid-scan
 SANITIZED := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 C_HEADERS := $(HEADERS) $(wildcard tests/c/*.h)
 
@@ -121,7 +122,7 @@ build/c/native: bench/native.c shmq/probe.h $(HEADERS) | build/c
 	$(CC) $(C_FLAGS) $(OPTIMISED) -o $@ $<
 
 $(C_BUILD)/%.o: tests/c/%.c $(C_HEADERS) | $(C_BUILD)
-	$(CC) $(C_FLAGS) $(OPTIMISED) -DSHMQ_SIMULATOR -c -o $@ $<
+	$(CC) $(C_FLAGS) $(OPTIMISED) $(SIMULATED) -c -o $@ $<
 
 $(C_BUILD)/simulator.a: $(patsubst %,$(C_BUILD)/%.o,$(SIM_PARTS))
 	rm -f $@

@@ -6,8 +6,10 @@
 
 #include "layout.h"
 
+#ifndef SHMQ_CLUSTERS /* the simulator's regions are small: it has few, so that they are full in the midst of a scan */
 #define SHMQ_CLUSTERS 384u
 #define SHMQ_CLUSTER_BLOCKS 64u
+#endif
 
 struct shmq_clusters {
     uint32_t count;

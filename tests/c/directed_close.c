@@ -127,23 +127,27 @@ static void stage_closing_target(void)
     sim_run_to(1, SHMQ_QC2);
 }
 
-void sim_test_recoverer_beside_drain(void)
+/* The recoverer stops everywhere; `deleter` goes on to its end, and the next queue in that record gets a message, with
+ * the block that the drain has freed, if it has. */
+static void stop_beside_delete(void (*set_up)(void), int deleter)
 {
     bool ended = false;
 
     for (uint64_t accesses = 0; !ended; accesses++) {
         sim_stopped(accesses, 0);
-        stage_closing_target();
+        set_up();
         ended = sim_run(SIM_VICTIM, accesses) == SIM_FINISHED;
-        sim_run(1, SIM_FOREVER);
+        sim_run(deleter, SIM_FOREVER);
         sim_impersonate(other->fibre);
         SIM_CHECK(sim_do_open(other, SIM_ALPHA, 2, true) == SHMQ_OK, "a deleted queue is made again");
-        sim_post(other, &other->named[SIM_ALPHA].ref); /* with the block that the drain has freed */
+        sim_post(other, &other->named[SIM_ALPHA].ref);
         sim_impersonate(SIM_ROOT);
         sim_run(SIM_VICTIM, SIM_FOREVER);
         sim_wind_up();
     }
 }
+
+void sim_test_recoverer_beside_drain(void) { stop_beside_delete(stage_closing_target, 1); }
 
 /* The sender posts only after the drain of a deleted queue has passed the slot, and dies. Who looks at the ring first,
  * and then at the flags of the next queue in that record, would leave the block queued for nobody. */
@@ -166,22 +170,7 @@ static void stage_undrained(void)
     sim_slay(peer);
 }
 
-void sim_test_recoverer_before_next_queue(void)
-{
-    bool ended = false;
-
-    for (uint64_t accesses = 0; !ended; accesses++) {
-        sim_stopped(accesses, 0);
-        stage_undrained();
-        ended = sim_run(SIM_VICTIM, accesses) == SIM_FINISHED;
-        sim_run(2, SIM_FOREVER);
-        sim_impersonate(other->fibre);
-        SIM_CHECK(sim_do_open(other, SIM_ALPHA, 2, true) == SHMQ_OK, "a deleted queue is made again");
-        sim_impersonate(SIM_ROOT);
-        sim_run(SIM_VICTIM, SIM_FOREVER);
-        sim_wind_up();
-    }
-}
+void sim_test_recoverer_before_next_queue(void) { stop_beside_delete(stage_undrained, 2); }
 
 /* As D10, but the poster dies between S1 and its take-back while its target is closed behind it. */
 static void stage_poster(void)
